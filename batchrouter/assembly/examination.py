@@ -1,0 +1,70 @@
+"""``verify`` and ``doctor``: looking before and after, without spending anything."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from batchrouter.assembly import wiring
+from batchrouter.core.errors import BatchRouterError
+from batchrouter.core.findings import Finding
+from batchrouter.core.settings import Settings
+from batchrouter.gateway import check_gateways, read_keys
+from batchrouter.store.opening import open_reader
+from batchrouter.store.verification import violations
+
+
+def verify(reader: sqlite3.Connection) -> list[Finding]:
+    """Every invariant of the database."""
+    return violations(reader)
+
+
+async def doctor(settings: Settings, db: Path, source: str | None) -> list[Finding]:
+    """Findings on prices, key, gateway, database and input, the wrong ones with what to do."""
+    findings = [*_prices(settings), *_database(db)]
+    if source is not None:
+        findings += _input(source)
+    try:
+        keys = read_keys(settings, os.environ)
+    except BatchRouterError as error:
+        return [*findings, _as_finding(error)]
+    return [*findings, Finding("ok", "the keys are set"), *await check_gateways(settings, keys)]
+
+
+def _prices(settings: Settings) -> list[Finding]:
+    try:
+        wiring.check_prices(settings)
+    except BatchRouterError as error:
+        return [_as_finding(error)]
+    advice = "Vendors retire models and change prices: compare them with your gateway's price list now and then."
+    tiers = ", ".join(f"{name}: {tier.models[0]}" for name, tier in settings.tier.items())
+    return [
+        Finding("ok", f"every model of a tier has a price ({tiers})"),
+        Finding("warning", "prices are as configured", advice),
+    ]
+
+
+def _database(db: Path) -> list[Finding]:
+    if not db.exists():
+        folder = db.absolute().parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            return [Finding("error", f"{folder} is not a folder that can be written to", "Choose another --db.")]
+        return [Finding("ok", f"{db} will be made by the first run")]
+    try:
+        with open_reader(db) as reader:
+            count = reader.execute("SELECT count(*) FROM runs").fetchone()[0]
+    except BatchRouterError as error:
+        return [_as_finding(error)]
+    return [Finding("ok", f"{db} is a batchrouter database with {count} runs; SQLite {sqlite3.sqlite_version}")]
+
+
+def _input(source: str) -> list[Finding]:
+    path = Path(source)
+    if source != "-" and not (path.is_file() and os.access(path, os.R_OK)):
+        return [Finding("error", f"{source} is not a file that can be read", "Give the path of a JSONL file.")]
+    return [Finding("ok", f"{source} can be read")]
+
+
+def _as_finding(error: BatchRouterError) -> Finding:
+    return Finding("error", error.message, error.hint)

@@ -1,0 +1,114 @@
+"""Which run an invocation works on, and what of its input is left to take in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from batchrouter.assembly.carried import fixed_settings, settings_of
+from batchrouter.core.errors import InputMissing
+from batchrouter.core.options import InputOptions, RunOptions
+from batchrouter.core.run_choice import choose, first_difference
+from batchrouter.core.settings import Settings
+from batchrouter.intake.source import FileSource
+from batchrouter.ports import Clock, Observer
+from batchrouter.store import runs
+from batchrouter.store.opening import open_reader
+from batchrouter.store.runs import RunRow
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, and its input where lines may be left. ``cut``: the rest of the input is not to be had any more."""
+
+    run: RunRow
+    source: FileSource | None
+    is_finished: bool = False
+    cut: bool = False
+
+
+class RunFinder:
+    """Finds or makes the run that a command means; ``observer`` is told what a person should know."""
+
+    def __init__(
+        self, connection: aiosqlite.Connection, path: Path, settings: Settings, observer: Observer, clock: Clock
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._settings = settings
+        self._observer = observer
+        self._clock = clock
+
+    async def by_input(self, source: str, input_options: InputOptions, options: RunOptions) -> Plan:
+        """The run that ``run`` means: newest of the name or of the input, or a new one."""
+        identity = source if source == STDIN else str(Path(source).resolve())
+        fixed = fixed_settings(self._settings, input_options)
+        stored = None
+        if not options.new:
+            stored = await runs.newest_run(self._connection, name=options.name, source=identity, demo=options.demo)
+        opened = FileSource(source, self._settings, input_options, stored.position if stored else None)
+        compared = await opened.compare(self._digests_of(stored)) if stored else None
+        choice = choose(
+            run=stored.run if stored else None,
+            finished=stored.is_finished if stored else False,
+            comparison=compared,
+            settings_differ=first_difference(stored.fixed, fixed) if stored else "",
+        )
+        if choice.notice:
+            self._observer.notice(choice.notice)
+        if stored is None or choice.action == "new":
+            if stored:
+                await opened.aclose()
+                opened = FileSource(source, self._settings, input_options)
+            return Plan(await self._create(identity, options, fixed), opened)
+        if choice.action == "repeat":
+            await opened.aclose()
+            return Plan(stored, None, is_finished=True)
+        if compared and compared.content == "grown":
+            await runs.reopen_intake(self._connection, stored.run)
+        return Plan(stored, opened)
+
+    async def _create(self, identity: str, options: RunOptions, fixed: Mapping[str, Any]) -> RunRow:
+        return await runs.create_run(
+            self._connection,
+            name=options.name,
+            source=identity,
+            demo=options.demo,
+            currency=self._settings.currency,
+            fixed=fixed,
+            now=self._clock.utc(),
+        )
+
+    async def by_number(self, run: int) -> Plan:
+        """The run that ``resume`` means: pending records, and new lines if the input is still what it was."""
+        stored = await runs.run_by_number(self._connection, run)
+        if stored.intake_state == "complete":
+            return Plan(stored, None, is_finished=stored.is_finished)
+        settings, input_options = settings_of(stored, self._settings)
+        why = "it cannot be read a second time"
+        if stored.input != STDIN:
+            try:
+                source = FileSource(stored.input, settings, input_options, stored.position)
+            except InputMissing as error:
+                why = error.message
+            else:
+                compared = await source.compare(self._digests_of(stored))
+                if compared.content != "different":
+                    return Plan(stored, source)
+                await source.aclose()
+                why = compared.what
+        self._observer.notice(f"run {run}: only what was taken in of {stored.input}: {why}")
+        return Plan(stored, None, cut=True)
+
+    def _digests_of(self, stored: RunRow) -> Any:
+        def digests(first: int, last: int) -> Iterable[tuple[int, bytes]]:
+            with open_reader(self._path) as reader:
+                return runs.line_digests(reader, stored.run, first, last)
+
+        return digests

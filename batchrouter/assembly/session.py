@@ -1,0 +1,163 @@
+"""One invocation of a run against an open database: everything is put together, set going, and its end is noted."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiosqlite
+
+from batchrouter import __version__
+from batchrouter.assembly import wiring
+from batchrouter.assembly.carried import settings_of, stored_settings
+from batchrouter.assembly.finding import STDIN, Plan
+from batchrouter.core.budget import Budget
+from batchrouter.core.errors import BatchRouterError, ExitCode, StorageFailed
+from batchrouter.core.options import InputOptions, RunOptions
+from batchrouter.core.run_end import exit_code
+from batchrouter.core.settings import Settings
+from batchrouter.engine.budgeting import Budgeting
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.pipeline import IntakePlan
+from batchrouter.engine.signals import stopped_by_signals
+from batchrouter.engine.stopping import Stop
+from batchrouter.ports import Clock, Gateway, Observer, RunEnd
+from batchrouter.store import runs
+from batchrouter.store.ledger import RunLedger, open_ledger
+
+
+class Session:
+    """Works on runs of one database."""
+
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        path: Path,
+        settings: Settings,
+        options: RunOptions,
+        *,
+        gateway: Gateway,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._settings = settings
+        self._options = options
+        self._gateway = gateway
+        self._observer = observer
+        self._clock = clock
+
+    async def work(self, plan: Plan) -> tuple[ExitCode, RunEnd]:
+        """Work on the run until it ends; its row says how when this returns or raises."""
+        run = plan.run.run
+        settings, input_options = settings_of(plan.run, self._settings)
+        config = await self._begin(run, settings)
+        stop = Stop()
+        try:
+            with stopped_by_signals(stop, self._options.grace_s):
+                async with open_ledger(
+                    self._connection,
+                    path=self._path,
+                    run=run,
+                    config=config,
+                    clear_requests=settings.run.keep_requests == "until_done",
+                    clock=self._clock,
+                ) as ledger:
+                    context = await self._context(run, settings, ledger, stop)
+                    end = await self._execute(context, plan, input_options)
+        except BaseException as error:
+            await self._note_failure(run, error)
+            raise
+        finally:
+            if plan.source:
+                await plan.source.aclose()
+        return await self._note_end(plan, end), end
+
+    async def _begin(self, run: int, settings: Settings) -> int:
+        max_failed = self._options.max_failed
+        config, lost = await runs.begin(
+            self._connection,
+            run,
+            settings=stored_settings(settings),
+            version=__version__,
+            max_failed=str(max_failed) if max_failed else None,
+            now=self._clock.utc(),
+        )
+        if lost:
+            self._observer.notice(
+                f"{lost} calls were in flight when the last process ended: they may have been paid, and are made again"
+            )
+        for tier, state, records in await runs.counts(self._connection, run):
+            self._observer.resumed(tier or None, state, records)
+        return config
+
+    async def _context(self, run: int, settings: Settings, ledger: RunLedger, stop: Stop) -> RunContext:
+        spent = await runs.spent_nano(self._connection, run)
+        return RunContext(
+            settings=settings,
+            ledger=ledger,
+            gateway=self._gateway,
+            observer=self._observer,
+            clock=self._clock,
+            chance=random.Random(run),  # noqa: S311 - spreads retries, guards nothing
+            budgeting=Budgeting(Budget(limit=settings.budget_nano, spent=spent)),
+            stop=stop,
+        )
+
+    async def _execute(self, context: RunContext, plan: Plan, input_options: InputOptions) -> RunEnd:
+        up_to_line, records_most = await self._limits(plan.run.run)
+        intake = IntakePlan(
+            source=plan.source,
+            deciding=wiring.deciding(context.settings, input_options),
+            records_most=records_most,
+            before_calls=plan.run.input == STDIN,
+        )
+        pipeline = wiring.pipeline(
+            context,
+            intake,
+            routed=not input_options.no_routing,
+            concurrency=self._options.concurrency,
+            up_to_line=up_to_line,
+            duration_s=seconds_left(self._options, datetime.now(UTC)),
+        )
+        return await pipeline.execute()
+
+    async def _limits(self, run: int) -> tuple[int | None, int | None]:
+        """(the last line that --limit lets through, if it is taken in; how many records may still be taken in)."""
+        limit = self._options.limit
+        if limit is None:
+            return None, None
+        last = await runs.line_of_record(self._connection, run, limit)
+        if last is not None:
+            return last, 0
+        taken = sum(n for _, state, n in await runs.counts(self._connection, run) if state != "rejected")
+        return None, limit - taken
+
+    async def _note_end(self, plan: Plan, end: RunEnd) -> ExitCode:
+        by_state: dict[str, int] = {}
+        for _, state, records in await runs.counts(self._connection, plan.run.run):
+            by_state[state] = by_state.get(state, 0) + records
+        code = exit_code(end.exit_code, by_state, self._options.max_failed)
+        finished = code in (ExitCode.OK, ExitCode.SOME_FAILED)
+        await runs.end(
+            self._connection, plan.run.run, code, end.reason, now=self._clock.utc(), cut=plan.cut and finished
+        )
+        return code
+
+    async def _note_failure(self, run: int, error: BaseException) -> None:
+        """After a failed write nothing more is written; the next start finds the run as it is."""
+        if not isinstance(error, StorageFailed):
+            code = error.exit_code if isinstance(error, BatchRouterError) else ExitCode.FAULT
+            await runs.end(self._connection, run, code, str(error)[:500], now=self._clock.utc())
+
+
+def seconds_left(options: RunOptions, now: datetime) -> float | None:
+    """Until the run should stop claiming, by --until or --max-duration, whichever comes first; None: no end."""
+    ends = []
+    if options.until is not None:
+        ends.append((options.until - now).total_seconds())
+    if options.max_duration_s is not None:
+        ends.append(options.max_duration_s)
+    return max(0.0, min(ends)) if ends else None

@@ -1,0 +1,82 @@
+"""One invocation's objects: models, lanes, dispatcher, pipeline."""
+
+from __future__ import annotations
+
+from batchrouter.assembly.clock import guard_for
+from batchrouter.core.errors import ConfigurationError
+from batchrouter.core.options import InputOptions
+from batchrouter.core.settings import DEFAULT_CONCURRENCY, Settings
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.deciding import Deciding
+from batchrouter.engine.dispatcher import InProcessDispatcher
+from batchrouter.engine.lane import TierLane
+from batchrouter.engine.model import ModelState
+from batchrouter.engine.pacing import Pacing
+from batchrouter.engine.pipeline import IntakePlan, Pipeline
+from batchrouter.engine.settling import Settling
+from batchrouter.routing.rules import RuleRouter
+
+
+def pipeline(
+    context: RunContext,
+    intake: IntakePlan,
+    *,
+    routed: bool,
+    concurrency: int | None,
+    up_to_line: int | None,
+    duration_s: float | None,
+) -> Pipeline:
+    """The pipeline of one invocation. ``routed`` False: one lane for records that keep their own model."""
+    tiers: tuple[str | None, ...] = context.settings.tiers if routed else (None,)
+    lanes = {
+        tier: TierLane(tier, context.ledger, clock=context.clock, stop=context.stop, up_to_line=up_to_line)
+        for tier in tiers
+    }
+    settling = Settling(context, lanes)
+    dispatcher = InProcessDispatcher(context, _models(context), settling, concurrency=concurrency)
+    return Pipeline(context, intake, lanes, dispatcher, settling, duration_s=duration_s)
+
+
+def deciding(settings: Settings, options: InputOptions) -> Deciding:
+    """How the tiers of an input's records are decided."""
+    return Deciding(None if options.no_routing else RuleRouter(settings))
+
+
+def _models(context: RunContext) -> dict[str, ModelState]:
+    settings = context.settings
+    models = {}
+    for name, model in settings.model.items():
+        pacing = Pacing(
+            rpm=model.rpm,
+            tpm=model.tpm,
+            concurrency=model.concurrency or DEFAULT_CONCURRENCY,
+            guard=guard_for(model.rpm),
+            clock=context.clock,
+            stop=context.stop,
+        )
+        patience_s = settings.gateway[model.gateway].patience_s
+        models[name] = ModelState(
+            name, model, settings.prices[name], pacing=pacing, patience_s=patience_s, clock=context.clock
+        )
+    return models
+
+
+def check_prices(settings: Settings) -> None:
+    """ConfigurationError (78) naming every model of a tier whose cost nobody would know."""
+    used = dict.fromkeys(name for tier in settings.tier.values() for name in tier.models)
+    without = [
+        f'model."{name}": no price'
+        for name in used
+        if settings.prices[name] is None and settings.gateway[settings.model[name].gateway].trust_reported_cost is None
+    ]
+    if without:
+        raise ConfigurationError(
+            "\n".join(without),
+            "Give input and output per million tokens (an explicit 0 for a free model), or trust_reported_cost.",
+        )
+
+
+def most_in_flight(settings: Settings, concurrency: int | None) -> int:
+    """Calls that can be in flight at once, over all models."""
+    total = sum(model.concurrency or DEFAULT_CONCURRENCY for model in settings.model.values())
+    return min(total, concurrency) if concurrency else total

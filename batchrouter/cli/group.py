@@ -1,0 +1,37 @@
+"""The group of all commands."""
+
+from __future__ import annotations
+
+import click
+
+from batchrouter import __version__
+from batchrouter.cli import looking, running, setting_up
+
+_EPILOG = """
+\b
+A first look, without a key and without cost:
+  batchrouter run sample_inputs/tickets.jsonl --demo
+\b
+Every night, the same command (it resumes what stopped):
+  batchrouter run tickets.jsonl --db night.db --budget 500 --until 06:30
+\b
+Shell completion:
+  eval "$(_BATCHROUTER_COMPLETE=bash_source batchrouter)"      # or zsh_source, fish_source
+\b
+Exit codes: 0 all answered, 3 some failed or rejected, 4 planned stop, 65-78 see the README.
+"""
+
+
+@click.group(
+    epilog=_EPILOG, context_settings={"auto_envvar_prefix": "BATCHROUTER", "help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="batchrouter")
+def batchrouter() -> None:
+    """Run a JSONL file of LLM requests through the cheapest model that does each one well.
+
+    Every line is answered once, every rupee accounted for, in one SQLite file that can be interrupted at will.
+    """
+
+
+for command in (*running.COMMANDS, *looking.COMMANDS, *setting_up.COMMANDS):
+    batchrouter.add_command(command)

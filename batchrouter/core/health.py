@@ -1,0 +1,103 @@
+"""Judging the gateway by what it answers: outages, answers of no use, and requests that it refuses one and all.
+
+Each class is a small state machine over outcomes; the clock's reading (seconds, monotonic) is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from batchrouter.core.outcome import ErrorClass
+
+OUTAGE_AFTER_FAILURES = 20
+PROBE_FIRST_S = 5.0
+PROBE_MOST_S = 300.0
+UNUSABLE_WINDOW = 50
+UNUSABLE_SHARE_MOST = 0.2
+ALIKE_REFUSALS = 20
+_SAYS_NOTHING = frozenset({ErrorClass.OVERLOAD, ErrorClass.SERVER, ErrorClass.TRANSIENT})
+
+
+@dataclass(slots=True)
+class OutageBreaker:
+    """Opens after so many calls in a row without an answer; then lets one probe through at growing intervals."""
+
+    failures: int = 0
+    failing_since_s: float | None = None
+    probe_at_s: float = 0.0
+    probes: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True while only probes may be sent."""
+        return self.failures >= OUTAGE_AFTER_FAILURES
+
+    def answered(self) -> None:
+        """The gateway answered, be it with an error of the request's own."""
+        self.failures, self.failing_since_s, self.probes = 0, None, 0
+
+    def failed(self, now_s: float) -> None:
+        """A call came back without an answer."""
+        self.refused(now_s)
+        self.failures += 1
+        if self.is_open and now_s >= self.probe_at_s:
+            self.probe_at_s = now_s + min(PROBE_MOST_S, PROBE_FIRST_S * 2**self.probes)
+            self.probes = min(self.probes + 1, 10)
+
+    def refused(self, now_s: float) -> None:
+        """The gateway said "later": no outage, but no answer either, so its patience runs."""
+        if self.failing_since_s is None:
+            self.failing_since_s = now_s
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until a call may be made."""
+        return max(0.0, self.probe_at_s - now_s) if self.is_open else 0.0
+
+    def probe_taken(self, now_s: float) -> None:
+        """A probe was sent; the next one waits its turn."""
+        self.probe_at_s = now_s + min(PROBE_MOST_S, PROBE_FIRST_S * 2**self.probes)
+
+    def silent_for_s(self, now_s: float) -> float:
+        """How long there has been no answer at all."""
+        return 0.0 if self.failing_since_s is None else now_s - self.failing_since_s
+
+
+@dataclass(slots=True)
+class UnusableShare:
+    """Watches the last answers: a gateway that sends rubbish is paid for rubbish."""
+
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=UNUSABLE_WINDOW))
+
+    def add(self, *, unusable: bool) -> None:
+        """One more answer that was, or was not, of use."""
+        self.recent.append(unusable)
+
+    @property
+    def too_high(self) -> bool:
+        """True once more than the allowed share of a full window was of no use."""
+        return len(self.recent) == UNUSABLE_WINDOW and sum(self.recent) > UNUSABLE_WINDOW * UNUSABLE_SHARE_MOST
+
+
+@dataclass(slots=True)
+class AlikeRefusals:
+    """The first answers, all refused in the same words, mean a wrong setting and not so many wrong records."""
+
+    message: str | None = None
+    seen: int = 0
+    decided: bool = False
+
+    def add(self, error: ErrorClass | None, message: str) -> None:
+        """One more outcome of a call that the gateway answered."""
+        if self.decided or error in _SAYS_NOTHING:
+            return
+        if error is not ErrorClass.BAD_REQUEST or (self.message is not None and message != self.message):
+            self.decided = True
+            return
+        self.message = message
+        self.seen += 1
+
+    @property
+    def all_alike(self) -> bool:
+        """True when the run should stop: nothing but the same refusal so far."""
+        return not self.decided and self.seen >= ALIKE_REFUSALS

@@ -1,0 +1,133 @@
+"""The retry policy: one outcome and the record's history in, one step and what the run should make of it out.
+
+A refusal by rate limit or a call that never left uses up no attempt; an attempt whose answer was lost is repeated once,
+because each repetition may be paid for; nothing is repeated where a repetition cannot help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from batchrouter.core.checks import FailedCheck
+from batchrouter.core.errors import ExitCode
+from batchrouter.core.outcome import ErrorClass, Outcome
+
+BACKOFF_BASE_S = 1.0
+BACKOFF_MOST_S = 60.0
+RETRY_AFTER_MOST_S = 120.0
+SERVER_RETRIES_MOST = 4
+
+FREE = frozenset({ErrorClass.NOT_SENT, ErrorClass.OVERLOAD, ErrorClass.CRASH, ErrorClass.MODEL_UNKNOWN})
+"""Classes that use up no attempt of the record."""
+
+NO_ANSWER = frozenset({ErrorClass.NOT_SENT, ErrorClass.RESET, ErrorClass.LOST, ErrorClass.SERVER, ErrorClass.TRANSIENT})
+"""Classes that count towards an outage."""
+
+LOST_ANSWER = frozenset({ErrorClass.LOST})
+PAID_UNUSABLE = frozenset({ErrorClass.UNUSABLE, ErrorClass.EMPTY})
+STOPS_THE_RUN: dict[ErrorClass, ExitCode] = {
+    ErrorClass.CERTIFICATE: ExitCode.CONFIGURATION,
+    ErrorClass.REDIRECT: ExitCode.CONFIGURATION,
+    ErrorClass.AUTH: ExitCode.ACCESS,
+    ErrorClass.CREDIT: ExitCode.ACCESS,
+}
+ESCALATES = frozenset({ErrorClass.CONTENT_FILTER, ErrorClass.REFUSAL, ErrorClass.CHECK})
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a record's attempts of this generation came to so far."""
+
+    attempts: int = 0
+    used: int = 0
+    lost: int = 0
+    unusable: int = 0
+    server: int = 0
+    truncated: int = 0
+
+    def after(self, error: ErrorClass | None) -> History:
+        """The history with one more ended attempt."""
+        return replace(
+            self,
+            attempts=self.attempts + 1,
+            used=self.used + (error not in FREE),
+            lost=self.lost + (error in LOST_ANSWER),
+            unusable=self.unusable + (error in PAID_UNUSABLE),
+            server=self.server + (error is ErrorClass.SERVER),
+            truncated=self.truncated + (error is ErrorClass.TRUNCATED),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens to the record next.
+
+    ``done``: its answer is the result. ``retry``: again, not before ``delay_s``. ``raise_cap``: again at once with a
+    larger output cap. ``next_model``: again at once with the tier's next model. ``escalate``: again on the next tier up.
+    ``larger``: again on a model with a longer context. ``fail``: final, with ``reason``. ``stop``: the record stays
+    pending and the run ends with ``exit_code``.
+    """
+
+    action: Literal["done", "retry", "raise_cap", "next_model", "escalate", "larger", "fail", "stop"]
+    reason: str = ""
+    delay_s: float = 0.0
+    exit_code: ExitCode = ExitCode.OK
+
+
+def next_step(
+    outcome: Outcome,
+    check: FailedCheck | None,
+    before: History,
+    *,
+    max_attempts: int,
+    can_escalate: bool,
+    jitter: float,
+) -> Step:
+    """The step after one attempt. ``jitter`` is a random number in [0, 1); ``before`` excludes this attempt."""
+    error = check.error if check else outcome.error
+    reason = check.reason if check else outcome.message
+    if error is None:
+        return Step("done")
+    history = before.after(error)
+    if error in STOPS_THE_RUN:
+        return Step("stop", reason, exit_code=STOPS_THE_RUN[error])
+    if error is ErrorClass.MODEL_UNKNOWN:
+        return Step("next_model", reason)
+    if error is ErrorClass.TRUNCATED:
+        may_raise = history.truncated <= 1 and history.used < max_attempts
+        return Step("raise_cap", reason) if may_raise else Step("fail", reason)
+    if error is ErrorClass.SIZE:
+        return Step("larger", reason)
+    if _may_repeat(error, history, outcome, max_attempts):
+        return Step("retry", reason, delay_s=backoff_s(history, outcome.retry_after_s, jitter))
+    if can_escalate and (error in ESCALATES or error in PAID_UNUSABLE) and history.used < max_attempts:
+        return Step("escalate", reason)
+    return Step("fail", reason)
+
+
+def _may_repeat(error: ErrorClass, history: History, outcome: Outcome, max_attempts: int) -> bool:
+    if outcome.should_retry is False and error is not ErrorClass.OVERLOAD:
+        return False
+    if error in FREE:
+        return True
+    if history.used >= max_attempts:
+        return False
+    match error:
+        case ErrorClass.RESET | ErrorClass.TRANSIENT:
+            return True
+        case ErrorClass.LOST:
+            return history.lost <= 1
+        case ErrorClass.UNUSABLE | ErrorClass.EMPTY:
+            return history.unusable <= 1
+        case ErrorClass.SERVER:
+            return history.server <= SERVER_RETRIES_MOST
+        case _:
+            return outcome.should_retry is True
+
+
+def backoff_s(history: History, retry_after_s: float | None, jitter: float) -> float:
+    """Seconds until the next try: full jitter over a doubling bound, never before the gateway's own wish."""
+    bound = min(BACKOFF_MOST_S, BACKOFF_BASE_S * (1 << min(history.attempts, 10)))
+    wish = min(max(retry_after_s or 0.0, 0.0), RETRY_AFTER_MOST_S)
+    return max(wish, jitter * bound)

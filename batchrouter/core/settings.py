@@ -1,0 +1,266 @@
+"""The configuration as values: what a ``batchrouter.toml`` says, validated whole, with prices already in integers.
+
+Unknown keys are errors. Amounts and prices stay ``Decimal`` until they are turned into integers here, so no price is
+ever rounded by a float.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from batchrouter.core.checks import Expectation
+from batchrouter.core.money import micro_of, nano_of
+from batchrouter.core.pricing import Prices
+
+Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Feature = Literal["tools", "vision", "json_schema"]
+
+DEFAULT_GATEWAY = "default"
+DEFAULT_CONCURRENCY = 32
+
+
+class Section(BaseModel):
+    """Base of all tables: frozen, and a key that is not known is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+
+class GatewaySettings(Section):
+    """One OpenAI-compatible HTTP API."""
+
+    base_url: str
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    auth: Literal["bearer", "api-key", "none"] = "bearer"
+    timeout_s: float = Field(default=120, gt=0)
+    patience_s: float = Field(default=900, gt=0)
+    max_response_mb: float = Field(default=8, gt=0)
+    headers: dict[str, str] = {}
+    proxy: str | None = None
+    ca_file: str | None = None
+    trust_reported_cost: str | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.api_key_env and self.api_key_file:
+            raise ValueError("api_key_env and api_key_file exclude one another")
+        return self
+
+
+class TierSettings(Section):
+    """The models of one tier: the first is preferred, the rest are fallbacks."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+    max_output_tokens: int = Field(default=4096, gt=0)
+
+
+class ModelSettings(Section):
+    """Prices (per million tokens, in ``currency``), limits and dialect of one model."""
+
+    input: Amount | None = None
+    output: Amount | None = None
+    cached_input: Amount | None = None
+    cache_write: Amount | None = None
+    request: Amount = Decimal(0)
+    currency: str | None = None
+    rpm: float | None = Field(default=None, gt=0)
+    tpm: float | None = Field(default=None, gt=0)
+    concurrency: int | None = Field(default=None, gt=0)
+    gateway: str = DEFAULT_GATEWAY
+    name: str | None = None
+    max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    drop: tuple[str, ...] = ()
+    set: dict[str, Any] = {}
+    context: int | None = Field(default=None, gt=0)
+    supports: tuple[Feature, ...] | None = None
+
+    @model_validator(mode="after")
+    def _input_and_output_together(self) -> Self:
+        if (self.input is None) != (self.output is None):
+            raise ValueError("input and output prices are given together or not at all")
+        return self
+
+    def prices(self, rate: Decimal) -> Prices | None:
+        """The prices in micro-units of the run's currency (``rate`` units of it for one of the model's); None: unknown."""
+        if self.input is None or self.output is None:
+            return None
+        cached = self.input if self.cached_input is None else self.cached_input
+        written = self.input if self.cache_write is None else self.cache_write
+        return Prices(
+            input_micro=micro_of(self.input * rate),
+            output_micro=micro_of(self.output * rate),
+            cached_input_micro=micro_of(cached * rate),
+            cache_write_micro=micro_of(written * rate),
+            request_nano=nano_of(self.request * rate),
+        )
+
+
+class RuleSettings(Section):
+    """One rule of the user's own; every condition that it names must hold."""
+
+    tier: str
+    task: str | None = None
+    contains: tuple[str, ...] = ()
+    regex: str | None = None
+    min_words: int | None = Field(default=None, ge=0)
+    max_words: int | None = Field(default=None, ge=0)
+    has: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> Self:
+        conditions = (self.task, self.regex, self.min_words, self.max_words, self.has)
+        if not self.contains and all(condition is None for condition in conditions):
+            raise ValueError("a rule needs a condition: task, contains, regex, min_words, max_words or has")
+        return self
+
+
+class RoutingSettings(Section):
+    """How a record's tier is decided."""
+
+    router: Literal["rules"] = "rules"
+    escalate: bool = True
+    rule: tuple[RuleSettings, ...] = ()
+
+
+class TaskSettings(Section):
+    """Everything that belongs to one type of request."""
+
+    tier: str | None = None
+    request: dict[str, Any] = {}
+    expect: Expectation | None = None
+
+
+class RunSettings(Section):
+    """Limits of one run."""
+
+    budget: Amount | None = None
+    max_attempts: int = Field(default=5, ge=1, le=50)
+    keep_requests: Literal["always", "until_done"] = "always"
+    baseline: str = "top"
+
+
+class Settings(Section):
+    """The whole configuration. Build it with ``batchrouter.Settings.load(path)`` or from keyword arguments."""
+
+    currency: str = Field(default="INR", min_length=3, max_length=8)
+    tiers: tuple[str, ...] = ("simple", "medium", "complex")
+    gateway: dict[str, GatewaySettings]
+    tier: dict[str, TierSettings]
+    model: dict[str, ModelSettings]
+    routing: RoutingSettings = RoutingSettings()
+    request: dict[str, Any] = {}
+    task: dict[str, TaskSettings] = {}
+    expect: Expectation | None = None
+    run: RunSettings = RunSettings()
+    exchange: dict[str, Annotated[Decimal, Field(gt=0)]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_default_gateway(cls, data: Any) -> Any:
+        """``[gateway]`` holds the default gateway's own keys beside the tables of named ones; give it a name too."""
+        gateways = data.get("gateway") if isinstance(data, dict) else None
+        if not isinstance(gateways, dict):
+            return data
+        known = GatewaySettings.model_fields
+        own = {key: value for key, value in gateways.items() if key in known or not _is_gateway(value)}
+        named = {key: value for key, value in gateways.items() if key not in own}
+        return {**data, "gateway": {DEFAULT_GATEWAY: own, **named} if own else named}
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        problems = [*self._tier_problems(), *self._model_problems(), *self._rule_problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _tier_problems(self) -> list[str]:
+        problems = []
+        if not self.tiers or len(set(self.tiers)) != len(self.tiers):
+            problems.append("tiers: needs at least one name, each once")
+        problems += [
+            f"tier.{name}: tiers names it, but there is no such table" for name in self.tiers if name not in self.tier
+        ]
+        problems += [f"tier.{name}: not in tiers {list(self.tiers)}" for name in self.tier if name not in self.tiers]
+        for name, tier in self.tier.items():
+            problems += [
+                f'tier.{name}.models: no table [model."{model}"] with its prices'
+                for model in tier.models
+                if model not in self.model
+            ]
+        return problems
+
+    def _model_problems(self) -> list[str]:
+        problems = []
+        for name, model in self.model.items():
+            where = f'model."{name}"'
+            if model.gateway not in self.gateway:
+                problems.append(f"{where}.gateway: no table [gateway.{model.gateway}]")
+            if model.currency and model.currency != self.currency and model.currency not in self.exchange:
+                problems.append(f"{where}.currency: no rate for {model.currency} in [exchange]")
+        for name, gateway in self.gateway.items():
+            reported = gateway.trust_reported_cost
+            if reported and reported != self.currency and reported not in self.exchange:
+                problems.append(f"gateway.{name}.trust_reported_cost: no rate for {reported} in [exchange]")
+        if self.run.baseline not in ("top", "requested") and self.run.baseline not in self.model:
+            problems.append(f'run.baseline: "top", "requested" or a model; {self.run.baseline!r} has no [model] table')
+        return problems
+
+    def _rule_problems(self) -> list[str]:
+        pins = [(f"routing.rule.{n}.tier", rule.tier) for n, rule in enumerate(self.routing.rule, start=1)]
+        pins += [(f'task."{name}".tier', task.tier) for name, task in self.task.items() if task.tier]
+        return [f"{where}: {tier!r} is not one of {list(self.tiers)}" for where, tier in pins if tier not in self.tiers]
+
+    def rate(self, currency: str | None) -> Decimal:
+        """Units of the run's currency for one unit of ``currency``."""
+        if currency is None or currency == self.currency:
+            return Decimal(1)
+        return self.exchange[currency]
+
+    @cached_property
+    def prices(self) -> dict[str, Prices | None]:
+        """Prices by model name; None where the configuration has none."""
+        return {name: model.prices(self.rate(model.currency)) for name, model in self.model.items()}
+
+    @property
+    def budget_nano(self) -> int | None:
+        """The run's budget in nano-units; None: no budget."""
+        return None if self.run.budget is None else nano_of(self.run.budget)
+
+    @property
+    def top_tier(self) -> str:
+        """The dearest tier."""
+        return self.tiers[-1]
+
+    def tier_above(self, tier: str) -> str | None:
+        """The next tier up, or None at the top."""
+        index = self.tiers.index(tier)
+        return self.tiers[index + 1] if index + 1 < len(self.tiers) else None
+
+    def baseline_prices(self, requested_model: str | None) -> Prices | None:
+        """The prices that ``saved`` is measured against, for a record whose body named ``requested_model``."""
+        if self.run.baseline == "top":
+            return self.prices[self.tier[self.top_tier].models[0]]
+        if self.run.baseline == "requested":
+            return self.prices.get(requested_model or "")
+        return self.prices[self.run.baseline]
+
+    def fixed_at_intake(self) -> dict[str, Any]:
+        """The settings that a record carries from intake on; a change of them on an unfinished run is refused."""
+        dumped = self.model_dump(mode="json", include={"tiers", "routing", "request", "task", "expect"})
+        dumped["routing"].pop("escalate")
+        return dumped
+
+
+def _is_gateway(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.keys() & GatewaySettings.model_fields.keys())

@@ -1,0 +1,161 @@
+"""One attempt at a time per worker: choose a model, reserve, commit the open row, wait for the turn, call, settle.
+
+The order is the promise: nothing is sent before its row is durable and its worst case is held in the budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from batchrouter.core.errors import ExitCode
+from batchrouter.core.outcome import ErrorClass, Outcome
+from batchrouter.core.settings import TierSettings
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.lane import TierLane
+from batchrouter.engine.model import ModelState
+from batchrouter.engine.settling import Settling
+from batchrouter.ports import AttemptStart, Call, Job, RunEnd
+
+SET_ASIDE_MOST = 1_000
+"""Records that do not fit into what is left of the budget and are passed over before the run stops."""
+
+
+class InProcessDispatcher:
+    """Implements ``ports.Dispatcher`` with a pool of workers for each lane that it serves."""
+
+    def __init__(
+        self, context: RunContext, models: Mapping[str, ModelState], settling: Settling, *, concurrency: int | None
+    ) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._stop = context.stop
+        self._models = models
+        self._settling = settling
+        self._cap = concurrency
+        self._places = asyncio.Semaphore(concurrency) if concurrency else None
+        self.set_aside = 0
+
+    async def serve(self, lane: TierLane) -> None:
+        """Work on a lane's jobs until it is closed."""
+        names = self._settings.tier[lane.tier].models if lane.tier else tuple(self._models)
+        width = max(self._models[name].pacing.concurrency for name in names)
+        width = min(width, self._cap) if self._cap else width
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(width):
+                workers.create_task(self._work(lane))
+
+    async def _work(self, lane: TierLane) -> None:
+        while job := await lane.next_job():
+            if model := self._choose(job, lane):
+                await self._in_place(job, model, lane)
+
+    def _tier(self, job: Job) -> TierSettings:
+        if job.tier is not None:
+            return self._settings.tier[job.tier]
+        return TierSettings(models=(job.requested_model or "",))
+
+    def _output_cap(self, job: Job) -> int:
+        """The record's own cap, or the tier's, doubled once where it truncated an answer."""
+        if job.max_output_tokens is not None:
+            return job.max_output_tokens
+        return self._tier(job).max_output_tokens * (2 if job.history.truncated else 1)
+
+    def _choose(self, job: Job, lane: TierLane) -> ModelState | None:
+        """The tier's first model that can take the record and is not down; None when the job was sent elsewhere."""
+        candidates = [self._models[name] for name in self._tier(job).models if name in self._models]
+        known = [model for model in candidates if not model.is_unknown]
+        if not known:
+            self._stop_for_unknown_model(job)
+            lane.release(job)
+            return None
+        cap = self._output_cap(job)
+        able = [model for model in known if model.can_take(job, cap)]
+        if not able:
+            reason = "no model that it may use has the context or the features that it needs"
+            self._settling.to_larger(job, lane, ErrorClass.UNSUPPORTED, reason)
+            return None
+        return next((model for model in able if not model.breaker.is_open), able[0])
+
+    def _stop_for_unknown_model(self, job: Job) -> None:
+        models = ", ".join(self._tier(job).models)
+        where = f"tier {job.tier!r}" if job.tier else f"line {job.line}"
+        self._stop.request(
+            RunEnd(
+                ExitCode.CONFIGURATION,
+                f"{where}: no usable model: {models}",
+                "The gateway does not know it, or it has no [model] table with prices: mend the configuration and run again.",
+            )
+        )
+
+    async def _in_place(self, job: Job, model: ModelState, lane: TierLane) -> None:
+        """Take the places that bound the calls in flight, then make the attempt."""
+        if self._places:
+            async with self._places, model.pacing.place:
+                await self._reserve(job, model, lane)
+        else:
+            async with model.pacing.place:
+                await self._reserve(job, model, lane)
+
+    async def _reserve(self, job: Job, model: ModelState, lane: TierLane) -> None:
+        await model.available(self._stop)
+        if self._stop.is_requested:
+            lane.release(job)
+            return
+        cap = self._output_cap(job)
+        worst_case = model.worst_case_nano(job, cap)
+        if not await self._context.budgeting.reserve(worst_case or 0):
+            self._put_aside(job, lane)
+            return
+        start = AttemptStart(
+            line=job.line,
+            attempt=job.attempts_so_far + 1,
+            generation=job.generation,
+            purpose="answer",
+            tier=job.tier,
+            model=model.name,
+            gateway=model.settings.gateway,
+            started_at=self._context.clock.utc(),
+            reserved_nano=worst_case,
+            output_cap=cap,
+        )
+        job.attempts_so_far += 1
+        await self._attempt(job, start, model, lane)
+
+    def _put_aside(self, job: Job, lane: TierLane) -> None:
+        """The record stays pending: a smaller one may still fit."""
+        lane.put_aside(job)
+        self.set_aside += 1
+        if self.set_aside > SET_ASIDE_MOST:
+            self._stop.request(budget_reached())
+
+    async def _attempt(self, job: Job, start: AttemptStart, model: ModelState, lane: TierLane) -> None:
+        outcome = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
+        reservation, opened = None, False
+        self._context.observer.started(job.tier)
+        try:
+            async with model.pacing.deck():
+                opened = True
+                await self._context.ledger.open(start)
+                reservation = await model.pacing.turn(model.likely_tokens(job, start.output_cap))
+            if not self._stop.is_requested:
+                outcome = Outcome("unknown", ErrorClass.LOST, "the run stopped while this call was in flight")
+                outcome = await self._context.gateway.call(
+                    Call(model.name, job.body, start.output_cap, cap_is_ours=job.max_output_tokens is None)
+                )
+        except asyncio.CancelledError:
+            if opened:
+                self._settling.abandoned(start, outcome)
+            raise
+        tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
+        model.pacing.settle(reservation, 0 if outcome.state == "not_sent" else tokens)
+        self._settling.settle(job, start, outcome, model, lane, jitter=self._context.chance.random())
+
+
+def budget_reached() -> RunEnd:
+    """The end of a run whose budget is used up."""
+    return RunEnd(
+        ExitCode.BUDGET,
+        "the budget is reached: no pending record fits into what is left of it",
+        "Raise --budget or [run] budget and start the same command again; nothing done is paid again.",
+    )

@@ -1,0 +1,172 @@
+"""The lane of one tier: pages of queued rows, retries that wait for their time, records that came from below.
+
+The rows are the queue; in memory are only claims: what is in a page, with a worker, or waiting for a retry, all of it
+bounded. A record that finds no room is let go and found again in its row when the lane has come to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+
+from batchrouter.engine.stopping import Stop
+from batchrouter.ports import Clock, Job, Ledger
+
+PAGE_RECORDS = 256
+WAITING_MOST = 1_000
+
+
+class TierLane:
+    """Implements ``ports.Lane`` for one tier (None: records that keep their own model)."""
+
+    def __init__(self, tier: str | None, ledger: Ledger, *, clock: Clock, stop: Stop, up_to_line: int | None) -> None:
+        self.tier = tier
+        self._ledger = ledger
+        self._clock = clock
+        self._stop = stop
+        self._up_to_line = up_to_line
+        self._page: deque[Job] = deque()
+        self._arrived: deque[Job] = deque()
+        self._retries: list[tuple[float, int, Job]] = []
+        self._order = itertools.count()
+        self._claimed: set[int] = set()
+        self._claimed_while_fetching: set[int] | None = None
+        self._cursor = 0
+        self._rewind_to: int | None = None
+        self._dry = False
+        self._fetching = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._aside: set[int] = set()
+        self.became_idle = asyncio.Event()
+
+    async def next_job(self) -> Job | None:
+        """The next job: a retry that is due, a record from below, then the rows in line order."""
+        while not (self._stop.is_requested or self._closed):
+            if self._retries and self._retries[0][0] <= self._clock.monotonic_s():
+                return heapq.heappop(self._retries)[2]
+            if self._arrived:
+                return self._arrived.popleft()
+            if self._page:
+                return self._page.popleft()
+            if self._dry:
+                await self._wait()
+            else:
+                await self._fetch()
+        return None
+
+    async def _fetch(self) -> None:
+        """Claim the next page. A row that was worked on while the page was read may look queued: it is left out."""
+        async with self._fetching:
+            if self._page or self._dry:
+                return
+            before = frozenset(self._claimed | self._aside)
+            self._claimed_while_fetching = set()
+            self._dry = True
+            await self._ledger.flush()
+            jobs = await self._ledger.queued(self.tier, self._cursor, self._up_to_line, PAGE_RECORDS)
+            taken, self._claimed_while_fetching = before | self._claimed_while_fetching, None
+            for job in jobs:
+                self._cursor = job.line
+                if job.line not in taken:
+                    self._claimed.add(job.line)
+                    self._page.append(job)
+            if len(jobs) == PAGE_RECORDS:
+                self._dry = False
+            elif self._rewind_to is not None:
+                self._cursor, self._rewind_to, self._dry = self._rewind_to, None, False
+            self._wake()
+            self._note_idle()
+
+    async def _wait(self) -> None:
+        if self._retries:
+            self._timer_at(self._retries[0][0])
+        await self._changed.wait()
+
+    def _timer_at(self, due_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        at_s = loop.time() + max(0.0, due_s - self._clock.monotonic_s())
+        if self._timer is None or self._timer.cancelled() or self._timer.when() > at_s:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = loop.call_at(at_s, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def rows_added(self) -> None:
+        """Rows of this tier were committed beyond those that are known."""
+        self._dry = False
+        self._wake()
+
+    def arrive(self, job: Job) -> None:
+        """A record that goes on in this tier; its row says so in the transaction that is queued."""
+        if len(self._arrived) < WAITING_MOST:
+            self._claim(job)
+            self._arrived.append(job)
+        else:
+            self._find_again(job)
+        self._wake()
+
+    def retry(self, job: Job, delay_s: float) -> None:
+        """The job again, not before so many seconds."""
+        if len(self._retries) < WAITING_MOST:
+            due_s = self._clock.monotonic_s() + delay_s
+            heapq.heappush(self._retries, (due_s, next(self._order), job))
+        else:
+            self.release(job)
+            self._find_again(job)
+        self._wake()
+
+    def release(self, job: Job) -> None:
+        """The job is no longer in anybody's hands."""
+        self._claimed.discard(job.line)
+        self._note_idle()
+
+    def put_aside(self, job: Job) -> None:
+        """The job stays pending and is passed over from now on."""
+        self._aside.add(job.line)
+        self.release(job)
+
+    def hold(self) -> None:
+        """A claimed job waits for something outside the lane."""
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if self._dry:
+            self.became_idle.set()
+
+    def close(self) -> None:
+        """Send the workers home."""
+        self._closed = True
+        if self._timer:
+            self._timer.cancel()
+        self._wake()
+
+    @property
+    def claims(self) -> int:
+        """Jobs in a page, with a worker, or waiting for a retry."""
+        return len(self._claimed)
+
+    @property
+    def is_drained(self) -> bool:
+        """No row is known that could be claimed; claims may still be at work."""
+        return self._dry and self._rewind_to is None
+
+    def _claim(self, job: Job) -> None:
+        self._claimed.add(job.line)
+        if self._claimed_while_fetching is not None:
+            self._claimed_while_fetching.add(job.line)
+
+    def _find_again(self, job: Job) -> None:
+        before = job.line - 1
+        self._rewind_to = before if self._rewind_to is None else min(self._rewind_to, before)
+        self._dry = False

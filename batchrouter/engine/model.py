@@ -1,0 +1,103 @@
+"""A model at work: its settings, prices, pacing and health, and how long its answers usually are."""
+
+from __future__ import annotations
+
+from batchrouter.core.health import OutageBreaker
+from batchrouter.core.outcome import ErrorClass, Outcome
+from batchrouter.core.pricing import Prices, worst_case_nano
+from batchrouter.core.retry import NO_ANSWER, RETRY_AFTER_MOST_S
+from batchrouter.core.settings import ModelSettings
+from batchrouter.core.tokens import most_input_tokens, typical_input_tokens
+from batchrouter.engine.pacing import Pacing
+from batchrouter.engine.stopping import Stop
+from batchrouter.ports import Clock, Job
+
+TYPICAL_OUTPUT_TOKENS = 256
+LEARNING_RATE = 0.05
+PAUSE_FIRST_S = 1.0
+PAUSE_MOST_S = 60.0
+
+
+class ModelState:
+    """Everything the engine knows of one model while it runs."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: ModelSettings,
+        prices: Prices | None,
+        *,
+        pacing: Pacing,
+        patience_s: float,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.prices = prices
+        self.pacing = pacing
+        self.patience_s = patience_s
+        self.breaker = OutageBreaker()
+        self.is_unknown = False
+        self._clock = clock
+        self._typical_output = float(TYPICAL_OUTPUT_TOKENS)
+        self._pauses = 0
+
+    def can_take(self, job: Job, output_cap: int) -> bool:
+        """Whether the model has the features and the context that the record needs."""
+        supports = self.settings.supports
+        if supports is not None and not job.needs <= set(supports):
+            return False
+        context = self.settings.context
+        return context is None or typical_input_tokens(job.prompt_bytes) + output_cap <= context
+
+    def worst_case_nano(self, job: Job, output_cap: int) -> int | None:
+        """The most that this call can cost; None without a price."""
+        if self.prices is None:
+            return None
+        return worst_case_nano(most_input_tokens(job.prompt_bytes, job.images), output_cap, job.choices, self.prices)
+
+    def likely_tokens(self, job: Job, output_cap: int) -> int:
+        """What the call will probably count against a limit of tokens per minute."""
+        output = min(output_cap, round(self._typical_output)) * job.choices
+        return typical_input_tokens(job.prompt_bytes) + output
+
+    async def available(self, stop: Stop) -> None:
+        """Wait while an outage lasts; of those who wait, one at a time is let through as a probe."""
+        while self.breaker.is_open and not stop.is_requested:
+            now_s = self._clock.monotonic_s()
+            wait_s = self.breaker.wait_s(now_s)
+            if wait_s <= 0:
+                self.breaker.probe_taken(now_s)
+                return
+            await stop.sleep(min(wait_s, 1.0))
+
+    def learn(self, outcome: Outcome, jitter: float) -> float:
+        """Take in an outcome; returns the seconds of a pause of the whole model that begins with it, or 0."""
+        now_s = self._clock.monotonic_s()
+        if outcome.usage:
+            self._typical_output += LEARNING_RATE * (outcome.usage.output_tokens - self._typical_output)
+        if outcome.error is ErrorClass.OVERLOAD:
+            self.breaker.refused(now_s)
+            return self._pause(outcome.retry_after_s, jitter)
+        if outcome.error in NO_ANSWER:
+            self.breaker.failed(now_s)
+        else:
+            self.breaker.answered()
+            self._pauses = 0
+        return 0.0
+
+    def _pause(self, retry_after_s: float | None, jitter: float) -> float:
+        """A refusal pauses the model once, however many calls were refused with it."""
+        wish_s = retry_after_s or 0.0
+        if self.pacing.is_paused and wish_s <= RETRY_AFTER_MOST_S:
+            return 0.0
+        bound_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * (1 << self._pauses))
+        self._pauses = min(self._pauses + 1, 10)
+        pause_s = max(wish_s, bound_s * (0.5 + jitter / 2))
+        self.pacing.pause(pause_s)
+        return pause_s
+
+    @property
+    def is_given_up(self) -> bool:
+        """No answer for longer than the gateway's patience."""
+        return self.breaker.silent_for_s(self._clock.monotonic_s()) > self.patience_s

@@ -1,0 +1,88 @@
+"""Pacing of one model, shared by all lanes that use it: concurrency, an even grid of requests, a window of tokens.
+
+A call takes a place (concurrency), then a deck slot, so that under a rate limit only the calls that are about to be
+sent have an attempt open in the ledger; when its row is committed it waits for its turn. Turns are given one at a time,
+in order: the waiter in front sleeps until the exact slot, all others wait for a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from batchrouter.core.limits import RequestGrid, TokenReservation, TokenWindow
+from batchrouter.engine.stopping import Stop
+from batchrouter.ports import Clock, Pacer
+
+DECK_S = 0.25
+"""Calls that may have their row committed before their turn: as many as leave within this time at the full rate."""
+
+
+class Pacing:
+    """The limits of one model. ``rpm``, ``tpm`` None: no limit of that kind."""
+
+    def __init__(
+        self, *, rpm: float | None, tpm: float | None, concurrency: int, guard: Pacer | None, clock: Clock, stop: Stop
+    ) -> None:
+        self.concurrency = concurrency
+        self.place = asyncio.Semaphore(concurrency)
+        self._grid = RequestGrid(rpm) if rpm else None
+        self._window = TokenWindow(tpm) if tpm else None
+        self._guard = guard
+        self._clock = clock
+        self._stop = stop
+        self._turn = asyncio.Lock()
+        self._paused_until_s = -math.inf
+        slots = concurrency if rpm is None else min(concurrency, max(1, math.ceil(rpm / 60 * DECK_S)))
+        self._deck = asyncio.Semaphore(slots if tpm is None else max(1, min(slots, 8)))
+
+    @asynccontextmanager
+    async def deck(self) -> AsyncIterator[None]:
+        """A slot among the calls that are about to be sent."""
+        async with self._deck:
+            yield
+
+    def pause(self, seconds: float) -> None:
+        """Nobody gets a turn for so long."""
+        self._paused_until_s = max(self._paused_until_s, self._clock.monotonic_s() + seconds)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a pause is running."""
+        return self._clock.monotonic_s() < self._paused_until_s
+
+    async def turn(self, tokens: int) -> TokenReservation | None:
+        """Wait until a call of about so many tokens may be sent; its tokens are held in the window from then on.
+
+        When the run stops meanwhile it returns at once: the caller looks at ``stop`` before it sends.
+        """
+        if self._grid is None and self._window is None and not self.is_paused:
+            return None
+        async with self._turn:
+            await self._wait_for(tokens)
+            if self._stop.is_requested:
+                return None
+            if self._guard:
+                await self._guard.wait()
+            return self._window.reserve(tokens, self._clock.monotonic_s()) if self._window else None
+
+    async def _wait_for(self, tokens: int) -> None:
+        while True:
+            now_s = self._clock.monotonic_s()
+            wait_s = self._paused_until_s - now_s
+            if self._window:
+                wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
+            if wait_s <= 0:
+                break
+            if not await self._stop.sleep(wait_s):
+                return
+        if self._grid:
+            now_s = self._clock.monotonic_s()
+            await self._stop.sleep(self._grid.take(now_s) - now_s)
+
+    def settle(self, reservation: TokenReservation | None, tokens: int | None) -> None:
+        """Put the real count in place of the estimate; None (unknown) leaves the estimate."""
+        if self._window and reservation and tokens is not None:
+            self._window.settle(reservation, tokens)

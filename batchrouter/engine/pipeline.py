@@ -1,0 +1,155 @@
+"""A run from intake to the last settled attempt: who runs beside whom, and how all of them come to an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from batchrouter.core.errors import BatchRouterError, ExitCode
+from batchrouter.core.records import Batch, Decision, Record
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.deciding import Deciding
+from batchrouter.engine.dispatcher import InProcessDispatcher, budget_reached
+from batchrouter.engine.lane import TierLane
+from batchrouter.engine.settling import Settling
+from batchrouter.ports import RunEnd, Source
+
+
+@dataclass(frozen=True, slots=True)
+class IntakePlan:
+    """What is left to take in. ``source`` None: nothing. ``records_most`` bounds how many more records are taken.
+
+    ``before_calls``: the input cannot be read twice, so all of it is taken in before the first call.
+    """
+
+    source: Source | None
+    deciding: Deciding
+    records_most: int | None = None
+    before_calls: bool = False
+
+
+class Pipeline:
+    """One invocation of one run."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        intake: IntakePlan,
+        lanes: Mapping[str | None, TierLane],
+        dispatcher: InProcessDispatcher,
+        settling: Settling,
+        *,
+        duration_s: float | None,
+    ) -> None:
+        self._ledger = context.ledger
+        self._observer = context.observer
+        self._stop = context.stop
+        self._intake = intake
+        self._lanes = lanes
+        self._dispatcher = dispatcher
+        self._settling = settling
+        self._duration_s = duration_s
+        self._intake_over = False
+        self._input_left = False
+
+    async def execute(self) -> RunEnd:
+        """Work until nothing is pending or a stop is asked for; everything settled is durable on return."""
+        if self._intake.before_calls:
+            await self._take_in()
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(self._serve())
+            others = [
+                tasks.create_task(self._close_when_finished()),
+                tasks.create_task(self._close_when_stopped(serving)),
+                tasks.create_task(self._stop_in_time()),
+            ]
+            if not self._intake.before_calls:
+                others.append(tasks.create_task(self._take_in()))
+            await asyncio.wait([serving])
+            for task in others:
+                task.cancel()
+        await self._ledger.flush()
+        return self._end()
+
+    def _end(self) -> RunEnd:
+        if self._stop.end:
+            return self._stop.end
+        if self._dispatcher.set_aside:
+            return budget_reached()
+        if self._input_left:
+            return RunEnd(ExitCode.PLANNED_STOP, "--limit is reached", "Without --limit the same command goes on.")
+        return RunEnd(ExitCode.OK)
+
+    async def _take_in(self) -> None:
+        """Lines to rows; an input that breaks off stops the run, what was read is kept."""
+        source = self._intake.source
+        try:
+            if source and not self._stop.is_requested:
+                async for batch in source.batches(records_most=self._intake.records_most):
+                    await self._take_in_batch(batch)
+                    if self._stop.is_requested:
+                        return
+                self._input_left = not source.exhausted
+                if source.exhausted:
+                    await self._ledger.intake_complete()
+        except BatchRouterError as error:
+            self._stop.request(RunEnd(error.exit_code, error.message, error.hint))
+        finally:
+            self._intake_over = True
+            for lane in self._lanes.values():
+                lane.rows_added()
+
+    async def _take_in_batch(self, batch: Batch) -> None:
+        decisions = await asyncio.to_thread(self._decide_all, batch)
+        await self._ledger.take_in(batch, decisions)
+        tiers = Counter(decision.tier if decision else None for _, decision in decisions)
+        for tier, records in tiers.items():
+            self._observer.taken_in(tier, records, 0)
+            self._lanes[tier].rows_added()
+        if rejected := len(batch.lines) - len(decisions):
+            self._observer.taken_in(None, 0, rejected)
+
+    def _decide_all(self, batch: Batch) -> list[tuple[Record, Decision | None]]:
+        decide = self._intake.deciding.of
+        return [(line, decide(line)) for line in batch.lines if isinstance(line, Record)]
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes.values():
+                lanes.create_task(self._dispatcher.serve(lane))
+
+    async def _close_when_finished(self) -> None:
+        """Lanes may fill one another, so they are closed together, when none has or can get anything."""
+        while True:
+            waiters = [asyncio.create_task(lane.became_idle.wait()) for lane in self._lanes.values()]
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+            for lane, waiter in zip(self._lanes.values(), waiters, strict=True):
+                waiter.cancel()
+                lane.became_idle.clear()
+            if not self._intake_over or not all(lane.is_drained for lane in self._lanes.values()):
+                continue
+            claims = sum(lane.claims for lane in self._lanes.values())
+            if claims and claims == self._settling.held:
+                self._settling.release_held()
+                claims = 0
+            if claims == 0:
+                self._close()
+                return
+
+    async def _close_when_stopped(self, serving: asyncio.Task[None]) -> None:
+        await self._stop.requested.wait()
+        self._close()
+        at_once = asyncio.create_task(self._stop.at_once.wait())
+        await asyncio.wait([at_once, serving], timeout=self._stop.grace_s, return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
+        serving.cancel()
+
+    async def _stop_in_time(self) -> None:
+        if self._duration_s is not None and await self._stop.sleep(self._duration_s):
+            self._stop.request(RunEnd(ExitCode.PLANNED_STOP, "the time is up", "The next start goes on."))
+
+    def _close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()

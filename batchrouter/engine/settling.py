@@ -1,0 +1,181 @@
+"""Putting a settlement into effect: rows to the ledger, money to the budget, the job to where it goes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from batchrouter.core.charging import charge
+from batchrouter.core.errors import ExitCode
+from batchrouter.core.health import AlikeRefusals, UnusableShare
+from batchrouter.core.outcome import ErrorClass, Outcome
+from batchrouter.core.retry import PAID_UNUSABLE, RETRY_AFTER_MOST_S
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.lane import TierLane
+from batchrouter.engine.model import ModelState
+from batchrouter.engine.settlement import Settlement, failure, settle
+from batchrouter.ports import AttemptEnd, AttemptStart, Job, ResultRow, RunEnd, TierMove
+
+_STOP_HINTS = {
+    ExitCode.ACCESS: "Check the key and the credit of the account (`batchrouter doctor`), then start the same command again.",
+    ExitCode.CONFIGURATION: "Mend the configuration (`batchrouter doctor`), then start the same command again.",
+}
+
+
+class Settling:
+    """What happens after each attempt, for all lanes of a run."""
+
+    def __init__(self, context: RunContext, lanes: Mapping[str | None, TierLane]) -> None:
+        self._settings = context.settings
+        self._ledger = context.ledger
+        self._budgeting = context.budgeting
+        self._observer = context.observer
+        self._clock = context.clock
+        self._stop = context.stop
+        self._lanes = lanes
+        self._unusable = UnusableShare()
+        self._alike = AlikeRefusals()
+        self._held: list[tuple[Job, ResultRow, TierLane]] = []
+
+    @property
+    def held(self) -> int:
+        """Records whose failure waits until it is clear that not all requests are refused alike."""
+        return len(self._held)
+
+    def abandoned(self, start: AttemptStart, outcome: Outcome) -> None:
+        """A call that was cut off by the end of the run: its row says what is known."""
+        cost, source = charge(outcome, None, start.reserved_nano)
+        end = AttemptEnd(
+            start.line, start.attempt, outcome, outcome.error, outcome.message, cost, source, self._clock.utc()
+        )
+        self._ledger.settle(end)
+
+    def settle(
+        self, job: Job, start: AttemptStart, outcome: Outcome, model: ModelState, lane: TierLane, *, jitter: float
+    ) -> None:
+        """One attempt ended."""
+        settlement = settle(job, start, outcome, model, self._settings, jitter=jitter, now=self._clock.utc())
+        self._budgeting.settle(start.reserved_nano or 0, settlement.end.cost_nano or 0)
+        if outcome.state == "not_sent" and self._stop.is_requested:
+            self._ledger.settle(settlement.end)
+            self._observer.ended(job.tier, 0, retried=False)
+            lane.release(job)
+            return
+        self._judge_gateway(outcome, model, jitter)
+        error = settlement.end.error_class
+        job.history = job.history.after(ErrorClass(error) if error else None)
+        retried = settlement.step.action in ("retry", "raise_cap", "next_model", "escalate", "larger")
+        self._observer.ended(job.tier, settlement.end.cost_nano, retried=retried)
+        self._take(settlement, job, model, lane)
+
+    def _judge_gateway(self, outcome: Outcome, model: ModelState, jitter: float) -> None:
+        if pause_s := model.learn(outcome, jitter):
+            self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:.0f} s")
+        far = (outcome.retry_after_s or 0) > max(model.patience_s, RETRY_AFTER_MOST_S)
+        if model.is_given_up or (outcome.error is ErrorClass.OVERLOAD and far):
+            self._stop.request(_unavailable(model, outcome))
+        if outcome.status_code == 200:
+            self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)
+            if self._unusable.too_high:
+                self._stop.request(_rubbish(model, outcome))
+        if outcome.status_code is not None:
+            self._alike.add(outcome.error, outcome.message)
+            if self._alike.all_alike:
+                self._stop.request(_refused_alike(outcome))
+            elif self._alike.decided:
+                self.release_held()
+
+    def _take(self, settlement: Settlement, job: Job, model: ModelState, lane: TierLane) -> None:
+        step, end = settlement.step, settlement.end
+        match step.action:
+            case "done" | "fail":
+                self._finish(settlement, job, lane)
+            case "retry":
+                self._ledger.settle(end)
+                lane.retry(job, step.delay_s)
+            case "raise_cap":
+                self._ledger.settle(end)
+                lane.retry(job, 0.0)
+            case "next_model":
+                self._ledger.settle(end)
+                if not model.is_unknown:
+                    model.is_unknown = True
+                    self._observer.notice(f"{model.name}: the gateway does not know this model: {step.reason}")
+                lane.retry(job, 0.0)
+            case "escalate":
+                self._escalate(end, job, lane)
+            case "larger":
+                self.to_larger(job, lane, ErrorClass.SIZE, step.reason, end)
+            case "stop":
+                self._ledger.settle(end)
+                lane.release(job)
+                self._stop.request(RunEnd(step.exit_code, step.reason, _STOP_HINTS[step.exit_code]))
+
+    def _finish(self, settlement: Settlement, job: Job, lane: TierLane) -> None:
+        result = settlement.result
+        if result is None:
+            raise AssertionError("a final step has a result")
+        if result.error_class == ErrorClass.BAD_REQUEST and not self._alike.decided:
+            self._ledger.settle(settlement.end)
+            self._held.append((job, result, lane))
+            lane.hold()
+            return
+        self._ledger.settle(settlement.end, result)
+        self._observer.finished(job.tier, result.state, result.baseline_nano)
+        lane.release(job)
+
+    def release_held(self) -> None:
+        """It is clear that only these records are refused: they have failed."""
+        held, self._held = self._held, []
+        for job, result, lane in held:
+            self._ledger.settle(None, result)
+            self._observer.finished(job.tier, result.state, None)
+            lane.release(job)
+
+    def _escalate(self, end: AttemptEnd, job: Job, lane: TierLane) -> None:
+        tier = self._settings.tier_above(job.tier or "") or self._settings.top_tier
+        self._ledger.settle(end, move=TierMove(job.line, tier))
+        self._move(job, lane, tier)
+
+    def to_larger(
+        self, job: Job, lane: TierLane, error: ErrorClass, reason: str, end: AttemptEnd | None = None
+    ) -> None:
+        """The record needs a longer context, or a feature: the tier above may have it, else it has failed."""
+        tier = self._settings.tier_above(job.tier) if job.tier else None
+        if tier is None or not self._settings.routing.escalate:
+            row = failure(job, error, reason, self._clock.utc())
+            self._ledger.settle(end, row)
+            self._observer.finished(job.tier, row.state, None)
+            lane.release(job)
+            return
+        self._ledger.settle(end, move=TierMove(job.line, tier))
+        self._move(job, lane, tier)
+
+    def _move(self, job: Job, lane: TierLane, tier: str) -> None:
+        before, job.tier = job.tier, tier
+        self._observer.moved(before, tier)
+        self._lanes[tier].arrive(job)
+        lane.release(job)
+
+
+def _unavailable(model: ModelState, outcome: Outcome) -> RunEnd:
+    return RunEnd(
+        ExitCode.UNAVAILABLE,
+        f"{model.name}: no answer from the gateway for longer than patience_s = {model.patience_s:g}: {outcome.message}",
+        "Nothing is lost: start the same command again when the gateway is back.",
+    )
+
+
+def _rubbish(model: ModelState, outcome: Outcome) -> RunEnd:
+    return RunEnd(
+        ExitCode.UNAVAILABLE,
+        f"{model.name}: more than a fifth of the last 50 answers were of no use, the last: {outcome.message}",
+        "They are paid for. Look at the gateway, then start the same command again.",
+    )
+
+
+def _refused_alike(outcome: Outcome) -> RunEnd:
+    return RunEnd(
+        ExitCode.CONFIGURATION,
+        f"the gateway refused the first requests, all with: {outcome.message}",
+        "Mend the configuration ([model] drop, set, max_tokens_param, or [request]); the records are still pending.",
+    )

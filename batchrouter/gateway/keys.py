@@ -1,0 +1,44 @@
+"""Keys are read once, at the start, from where the configuration says; they are never stored or shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchrouter.core.errors import ConfigurationError
+from batchrouter.core.settings import GatewaySettings, Settings
+
+
+def read_keys(settings: Settings, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """The key of each gateway that a model uses, by the gateway's name (None: it wants none)."""
+    used = dict.fromkeys(model.gateway for model in settings.model.values())
+    return {name: _key(name, settings.gateway[name], environ) for name in used}
+
+
+def _key(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> str | None:
+    if gateway.auth == "none":
+        return None
+    where, key = _found(gateway, environ)
+    if not key:
+        raise ConfigurationError(f"no key for the gateway {gateway.base_url}: {where}", _hint(name, gateway))
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigurationError(f"{where} holds characters that no key has", _hint(name, gateway))
+    return key
+
+
+def _found(gateway: GatewaySettings, environ: Mapping[str, str]) -> tuple[str, str]:
+    if gateway.api_key_file:
+        path = Path(gateway.api_key_file).expanduser()
+        try:
+            return str(path), path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return f"{path} cannot be read", ""
+    if gateway.api_key_env:
+        return f"{gateway.api_key_env} is not set", environ.get(gateway.api_key_env, "").strip()
+    return "neither api_key_env nor api_key_file is configured", ""
+
+
+def _hint(name: str, gateway: GatewaySettings) -> str:
+    if gateway.api_key_env:
+        return f"export {gateway.api_key_env}=…, or try it without a key: --demo"
+    return f'Set api_key_env or api_key_file of gateway {name!r}, or auth = "none".'

@@ -1,0 +1,176 @@
+"""The one place where an input is opened: a plain file, a compressed one, or stdin, all read as one stream of bytes.
+
+Whatever a stream is made of, it ends in one of three ways: at its end, broken off (``BrokenStream``: what was read
+before stays valid), or unreadable (``InputMissing``).
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import select
+import sys
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from batchrouter.core.errors import ConfigurationError, InputMissing
+
+STDIN = "-"
+_POLL_S = 0.25
+
+
+class BrokenStream(Exception):
+    """The input ends where no input may end; the message completes "the file …"."""
+
+
+class Readable(Protocol):
+    """What is needed of a stream: at most ``size`` bytes from what is there, ``b""`` at the end."""
+
+    def read1(self, size: int, /) -> bytes:
+        """What one read of the source gives."""
+
+    def close(self) -> None:
+        """Give the source back."""
+
+
+class InputStream:
+    """The decompressed bytes of one input. Read by one thread at a time."""
+
+    def __init__(self, stream: Readable, name: str, broken: dict[type[Exception], str]) -> None:
+        self._stream = stream
+        self._name = name
+        self._broken = broken
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes, ``b""`` at the end. Raises BrokenStream or InputMissing."""
+        try:
+            return self._stream.read1(size)
+        except tuple(self._broken) as error:
+            reason = next(text for kind, text in self._broken.items() if isinstance(error, kind))
+            raise BrokenStream(reason) from error
+        except OSError as error:
+            raise InputMissing(f"{self._name} cannot be read any further: {error.strerror or error}") from error
+
+    def stop(self) -> None:
+        """From another thread: a read of stdin that waits for more ends within a quarter of a second."""
+        if isinstance(self._stream, _Polled):
+            self._stream.close()
+
+    def close(self) -> None:
+        """Close the file. Not while another thread reads it, stdin apart."""
+        self._stream.close()
+
+
+def open_input(path: str, stdin: BinaryIO | None = None) -> InputStream:
+    """Open a path, or ``-`` for stdin (``stdin`` stands in for ``sys.stdin.buffer``).
+
+    Raises InputMissing where there is nothing to read, ConfigurationError where a package for the format is missing.
+    """
+    if path == STDIN:
+        return InputStream(_standard_input(stdin), "stdin", {})
+    file = _open_file(path)
+    opener = _COMPRESSED.get(Path(path).suffix.lower())
+    try:
+        return opener(file, path) if opener else InputStream(cast("Readable", file), path, {})
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_file(path: str) -> io.BufferedReader:
+    try:
+        return Path(path).open("rb")
+    except FileNotFoundError:
+        raise InputMissing(f"{path} does not exist", "check the name, and the directory you are in") from None
+    except IsADirectoryError:
+        raise InputMissing(f"{path} is a directory", "name one .jsonl file") from None
+    except PermissionError:
+        raise InputMissing(f"{path} may not be read by this user", "check its permissions") from None
+    except (OSError, ValueError) as error:
+        raise InputMissing(f"{path!r} cannot be opened: {error}") from error
+
+
+def _open_gzip(file: io.BufferedReader, path: str) -> InputStream:
+    _check_magic(file, path, b"\x1f\x8b", "gzip")
+    damaged = "is damaged in the middle of its gzip stream"
+    broken: dict[type[Exception], str] = {
+        EOFError: "ends in the middle of its gzip stream",
+        gzip.BadGzipFile: damaged,
+        zlib.error: damaged,
+    }
+    return InputStream(_Owner(gzip.GzipFile(fileobj=file), file), path, broken)
+
+
+def _open_zstd(file: io.BufferedReader, path: str) -> InputStream:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd  # noqa: PLC0415
+        else:
+            from backports import zstd  # noqa: PLC0415
+    except ImportError:
+        raise ConfigurationError(
+            f"{path}: reading .zst needs a package that is not installed", "pip install 'batchrouter[zstd]'"
+        ) from None
+    _check_magic(file, path, b"\x28\xb5\x2f\xfd", "zstd")
+    broken: dict[type[Exception], str] = {
+        EOFError: "ends in the middle of its zstd stream",
+        zstd.ZstdError: "is damaged in the middle of its zstd stream",
+    }
+    return InputStream(_Owner(zstd.ZstdFile(file), file), path, broken)
+
+
+_COMPRESSED: dict[str, Callable[[io.BufferedReader, str], InputStream]] = {".gz": _open_gzip, ".zst": _open_zstd}
+
+
+def _check_magic(file: io.BufferedReader, path: str, magic: bytes, kind: str) -> None:
+    try:
+        start = file.peek(len(magic))[: len(magic)]
+    except OSError as error:
+        raise InputMissing(f"{path} cannot be read: {error.strerror or error}") from error
+    if start and not magic.startswith(start) and not start.startswith(magic):
+        raise InputMissing(f"{path} is not a {kind} file, though its name says so", "rename it to .jsonl if it is text")
+
+
+class _Owner:
+    """A decompressor with the file it reads, closed together."""
+
+    def __init__(self, stream: Readable, file: io.BufferedReader) -> None:
+        self._stream, self._file = stream, file
+
+    def read1(self, size: int) -> bytes:
+        return self._stream.read1(size)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._file.close()
+
+
+def _standard_input(stdin: BinaryIO | None) -> Readable:
+    if stdin is None and sys.stdin is None:
+        raise InputMissing("there is no standard input", "name a file instead of -")
+    stream = stdin or sys.stdin.buffer
+    try:
+        return _Polled(stream.fileno())
+    except (OSError, AttributeError):
+        return cast("Readable", stream)  # a stand-in without a descriptor never blocks
+
+
+class _Polled:
+    """Stdin in short waits: a thread that blocks in read() for ever would keep the process from ending."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._closed = threading.Event()
+
+    def read1(self, size: int) -> bytes:
+        while not self._closed.is_set():
+            if select.select([self._descriptor], [], [], _POLL_S)[0]:
+                return os.read(self._descriptor, size)
+        return b""
+
+    def close(self) -> None:
+        self._closed.set()

@@ -1,0 +1,198 @@
+"""One line's bytes become a record ready to be sent, or a rejection that says what to mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+from pydantic import ValidationError
+
+from batchrouter.core.checks import Expectation
+from batchrouter.core.errors import ConfigurationError
+from batchrouter.core.options import InputOptions
+from batchrouter.core.records import Record, Rejection, Request, RequestText
+from batchrouter.core.settings import Settings
+from batchrouter.intake.envelope import Envelope, EnvelopeReader
+from batchrouter.intake.lines import Line
+from batchrouter.intake.messages import MessageFacts
+from batchrouter.intake.raw_object import COMPACT_KEYS, BadLine, kind_of
+from batchrouter.intake.request_defaults import CAPS, Defaults, DefaultsByTask, expectation_json, is_count
+from batchrouter.intake.suggestions import did_you_mean
+
+_READ_BY_THE_MODEL = ("tools", "functions", "response_format")
+_NOTHING: frozenset[str] = frozenset()
+
+
+class LineParser:
+    """Parses lines under one configuration. Raises ConfigurationError where that cannot work for any line."""
+
+    def __init__(self, settings: Settings, options: InputOptions) -> None:
+        if options.template is None and (options.system or options.id_field or options.task_field):
+            raise ConfigurationError(
+                "a system text, an id field and a task field are for rows, and rows need a template",
+                "add --template, or put `system`, `id` and `task` into the lines",
+            )
+        self._envelopes = EnvelopeReader(options)
+        self._defaults = DefaultsByTask(settings)
+        self._tiers = settings.tiers
+        self.keeps_models = options.no_routing
+
+    def parse(self, line: Line) -> Record | Rejection:
+        """The record of a line that is not blank, or why it is none. Never raises for what a line contains."""
+        if line.problem is not None:
+            return Rejection(line.number, line.offset, line.digest, line.problem)
+        id_ = None
+        try:
+            id_, envelope = self._envelopes.read(line.data)
+            return self._record(line, id_, envelope)
+        except BadLine as bad:
+            return Rejection(line.number, line.offset, line.digest, bad.reason, bad.id or id_)
+
+    def _record(self, line: Line, id_: str | None, envelope: Envelope) -> Record:
+        task = _task(envelope.task)
+        defaults = self._defaults.of(task)
+        tier = defaults.tier if envelope.tier is None else self._pinned(envelope.tier)
+        expect = defaults.expect if envelope.expect is None else _expect(envelope.expect)
+        request, keys = _request(envelope, defaults)
+        if self.keeps_models and request.requested_model is None:
+            raise BadLine("names no model, and without routing a record needs one")
+        facts = envelope.facts
+        return Record(
+            line=line.number,
+            offset=line.offset,
+            digest=line.digest,
+            id=f"line-{line.number}" if id_ is None else id_,
+            request=request,
+            text=RequestText(facts.last_user, facts.all_user, keys, task),
+            task=task,
+            pinned_tier=tier,
+            metadata=envelope.metadata,
+            expect=expect,
+        )
+
+    def _pinned(self, tier: Any) -> str:
+        if type(tier) is not str:
+            raise BadLine(f"tier must be a string, not {kind_of(tier)}")
+        if tier not in self._tiers:
+            raise BadLine(f"tier {tier!r} is none of {', '.join(self._tiers)}{did_you_mean(tier, self._tiers)}")
+        return tier
+
+
+def _request(envelope: Envelope, defaults: Defaults) -> tuple[Request, frozenset[str]]:
+    """The request and the names of its body's keys."""
+    values, spans, dropped = envelope.values, envelope.spans, envelope.dropped
+    cap_key = _cap_key(values)
+    if cap_key is None and not spans.keys().isdisjoint(CAPS):
+        dropped = dropped.union(CAPS)  # null: as if it were not there
+    parts: list[bytes | Raw] = []
+    if envelope.messages is not None:
+        parts += (COMPACT_KEYS["messages"], envelope.messages)
+    for key, span in spans.items():
+        if key not in dropped:
+            parts += (COMPACT_KEYS[key], span)
+    keys = spans.keys() - dropped
+    keys.add("messages")
+    if defaults.values:
+        values, added = _with_defaults(values, dropped, defaults, cap_named=cap_key is not None)
+        for key, encoded in added.items():
+            parts += (COMPACT_KEYS[key], encoded)
+        keys.update(added)
+        cap_key = cap_key or _cap_key(values)
+    facts = envelope.facts
+    beside = 0 if keys.isdisjoint(_READ_BY_THE_MODEL) else _weight_beside_messages(parts, keys)
+    if facts.images:
+        keys.add("image")
+    request = Request(
+        b"{" + b"".join(parts)[1:] + b"}",
+        facts.prompt_bytes + beside,
+        facts.images,
+        _choices(values),
+        None if cap_key is None else values[cap_key],
+        _needs(values, facts),
+        _model(values),
+    )
+    return request, frozenset(keys)
+
+
+def _with_defaults(
+    values: dict[str, Any], dropped: frozenset[str], defaults: Defaults, *, cap_named: bool
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The body's values with those of the configuration, and the JSON of the ones that came from there."""
+    named = {key for key in values if key not in dropped or key == "model"}
+    if cap_named:
+        named.update(CAPS)
+    merged = {**values, **{key: value for key, value in defaults.values.items() if key not in named}}
+    return merged, {key: encoded for key, encoded in defaults.encoded.items() if key not in named}
+
+
+def _weight_beside_messages(parts: list[bytes | Raw], keys: set[str]) -> int:
+    """The bytes of tools and schemas, which the model reads too."""
+    wanted = [COMPACT_KEYS[key] for key in _READ_BY_THE_MODEL if key in keys]
+    return sum(len(bytes(parts[parts.index(key) + 1])) for key in wanted)
+
+
+def _cap_key(values: dict[str, Any]) -> str | None:
+    """The key that names the most output tokens; None: no key does."""
+    old, new = values.get(CAPS[0]), values.get(CAPS[1])
+    if old is None and new is None:
+        return None
+    if old is not None and new is not None:
+        raise BadLine(f"names both {CAPS[0]} and {CAPS[1]}, which mean the same")
+    key = CAPS[0] if new is None else CAPS[1]
+    if not is_count(values[key]):
+        raise BadLine(f"{key} must be a positive whole number, not {values[key]!r}")
+    return key
+
+
+def _choices(values: dict[str, Any]) -> int:
+    stream = values.get("stream")
+    if stream is not None and stream is not False:
+        raise BadLine("stream: answers are not streamed; leave it out")
+    choices = values.get("n")
+    if choices is None:
+        return 1
+    if not is_count(choices):
+        raise BadLine(f"n must be a positive whole number, not {choices!r}")
+    return int(choices)
+
+
+def _needs(values: dict[str, Any], facts: MessageFacts) -> frozenset[str]:
+    form = values.get("response_format")
+    wants_schema = type(form) is dict and form.get("type") == "json_schema"
+    wants_tools = bool(values.get("tools") or values.get("functions"))
+    if not (wants_schema or wants_tools or facts.images):
+        return _NOTHING
+    named = (("tools", wants_tools), ("vision", facts.images), ("json_schema", wants_schema))
+    return frozenset(need for need, wanted in named if wanted)
+
+
+def _model(values: dict[str, Any]) -> str | None:
+    model = values.get("model")
+    if model is not None and (type(model) is not str or not model):
+        raise BadLine("model must be the name of a model")
+    return model
+
+
+def _task(task: Any) -> str | None:
+    if task is not None and type(task) is not str:
+        raise BadLine(f"task must be a string, not {kind_of(task)}")
+    return task or None
+
+
+def _expect(value: Any) -> bytes:
+    if type(value) is not dict:
+        raise BadLine(f"expect must be an object, not {kind_of(value)}")
+    try:
+        return expectation_json(Expectation.model_validate(value))
+    except ValidationError as error:
+        raise BadLine(
+            "; ".join(_expect_problem(one["loc"], one["type"], one["msg"]) for one in error.errors())
+        ) from None
+
+
+def _expect_problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    path = ".".join(str(part) for part in ("expect", *location))
+    if kind == "extra_forbidden":
+        known = [field.alias or name for name, field in Expectation.model_fields.items()]
+        return f"{path}: there is no such check{did_you_mean(str(location[-1]), known)}"
+    return f"{path}: {message.removeprefix('Value error, ')}"

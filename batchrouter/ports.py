@@ -1,0 +1,208 @@
+"""The few interfaces that the engine needs from outside, each as small as its use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from batchrouter.core.errors import ExitCode
+from batchrouter.core.outcome import Outcome
+from batchrouter.core.records import Batch, Decision, Record, RequestText
+from batchrouter.core.retry import History
+
+
+class Clock(Protocol):
+    """Time: ``monotonic_s`` for waiting, ``utc`` (ISO-8601) for rows."""
+
+    def monotonic_s(self) -> float: ...
+
+    def utc(self) -> str: ...
+
+
+class Source(Protocol):
+    """The input from where the run left it: batches in input order, each no larger than a bounded block.
+
+    Files are read off the event loop. Ends after the last batch; ``records_most`` stops it after so many records.
+    ``exhausted`` is True once the end of the input was seen.
+    """
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def batches(self, *, records_most: int | None) -> AsyncIterator[Batch]: ...
+
+
+class Router(Protocol):
+    """Decides a tier from a request's text; None: not mine to decide."""
+
+    def decide(self, text: RequestText) -> Decision | None: ...
+
+
+@dataclass(slots=True)
+class Job:
+    """A claimed record with all that an attempt needs. ``decided_tier`` is where its router sent it first."""
+
+    line: int
+    tier: str | None
+    decided_tier: str | None
+    generation: int
+    body: bytes
+    prompt_bytes: int
+    images: int
+    choices: int
+    max_output_tokens: int | None
+    needs: frozenset[str]
+    requested_model: str | None
+    expect: bytes | None
+    task: str | None
+    attempts_so_far: int = 0
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP call to make: the model by its name in the configuration, and the tokens that it may answer with.
+
+    ``cap_is_ours`` is True where the record named no cap, so that ``output_cap`` has to be added to the body.
+    """
+
+    model: str
+    body: bytes
+    output_cap: int
+    cap_is_ours: bool
+
+
+class Gateway(Protocol):
+    """Makes one call and classifies what came back. Never raises for anything that a gateway does."""
+
+    async def call(self, call: Call) -> Outcome: ...
+
+
+class Pacer(Protocol):
+    """The last guard of a rate: returns when one more request may go out. One waiter at a time."""
+
+    async def wait(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStart:
+    """An attempt about to be made; its row is committed before the call."""
+
+    line: int
+    attempt: int
+    generation: int
+    purpose: str
+    tier: str | None
+    model: str
+    gateway: str
+    started_at: str
+    reserved_nano: int | None
+    output_cap: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended and what it cost (``cost_nano`` None: unknown)."""
+
+    line: int
+    attempt: int
+    outcome: Outcome
+    error_class: str | None
+    error: str | None
+    cost_nano: int | None
+    cost_source: str
+    ended_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """A record's final outcome."""
+
+    line: int
+    generation: int
+    state: str
+    attempt: int | None
+    tier: str | None
+    model: str | None
+    outcome: Outcome | None
+    error_class: str | None
+    error: str | None
+    escalated_from: str | None
+    baseline_nano: int | None
+    finished_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class TierMove:
+    """A queued record that goes on in another tier."""
+
+    line: int
+    tier: str
+
+
+class Ledger(Protocol):
+    """The rows of one run. Each method's changes are one transaction with whatever else is waiting to be written."""
+
+    async def take_in(self, batch: Batch, decisions: Sequence[tuple[Record, Decision | None]]) -> None:
+        """Commit a batch of lines, their decisions, and the position after them; returns when it is durable."""
+
+    async def intake_complete(self) -> None:
+        """Note that the input has no more lines."""
+
+    async def open(self, attempt: AttemptStart) -> None:
+        """Commit an open attempt; returns when it is durable."""
+
+    def settle(self, end: AttemptEnd | None, result: ResultRow | None = None, move: TierMove | None = None) -> None:
+        """Queue an attempt's end, with the result or the move that follows from it.
+
+        It does not wait: what is queued is bounded, because each worker's next ``open`` waits for it too.
+        """
+
+    async def flush(self) -> None:
+        """Return when everything queued so far is durable."""
+
+    async def queued(self, tier: str | None, after_line: int, up_to_line: int | None, most: int) -> list[Job]:
+        """Queued records of a tier beyond a line, in line order, with their histories; committed rows only."""
+
+
+class Observer(Protocol):
+    """Is told what happens, for progress and logs. Must not block."""
+
+    def resumed(self, tier: str | None, state: str, records: int) -> None:
+        """Records that an earlier invocation left in this state (``queued``, ``done``, ``failed``, ``rejected``)."""
+
+    def taken_in(self, tier: str | None, records: int, rejected: int) -> None: ...
+
+    def started(self, tier: str | None) -> None: ...
+
+    def ended(self, tier: str | None, cost_nano: int | None, *, retried: bool) -> None: ...
+
+    def finished(self, tier: str | None, state: str, baseline_nano: int | None) -> None: ...
+
+    def moved(self, before: str | None, after: str) -> None: ...
+
+    def notice(self, message: str) -> None:
+        """Something that a person should know: a pause, an outage, a fallback."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """Why the engine stopped. ``exit_code`` OK: nothing is pending."""
+
+    exit_code: ExitCode
+    reason: str = ""
+    hint: str = ""
+
+
+class Lane(Protocol):
+    """Where a dispatcher gets claimed jobs from."""
+
+    async def next_job(self) -> Job | None:
+        """The next job, or None when the lane is closed."""
+
+
+class Dispatcher(Protocol):
+    """Takes claimed jobs and gives back attempts: in this process over HTTP, later as provider batches."""
+
+    async def serve(self, lane: Lane) -> None: ...

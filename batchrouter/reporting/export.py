@@ -1,0 +1,147 @@
+"""Exports: every line of a run in input order, to a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from batchrouter.core.errors import StorageFailed
+
+_JSON_COLUMNS = ("request", "response", "metadata")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def export(
+    connection: sqlite3.Connection,
+    run: int,
+    destination: Path | None,
+    *,
+    format: str,  # noqa: A002
+    statuses: Sequence[str],
+) -> int:
+    """Write the run as ``jsonl``, ``openai`` or ``csv``; no ``statuses``: all lines. Returns the number of lines.
+
+    ``destination`` None is stdout. Raises StorageFailed when the file cannot be written; the old one is then intact.
+    """
+    lines = _FORMATS[format](_rows(connection, run, statuses))
+    if destination is None:
+        return _copy(lines, sys.stdout.buffer) - (format == "csv")
+    try:
+        return _write_whole(lines, destination) - (format == "csv")
+    except OSError as error:
+        raise StorageFailed(
+            f"{destination} cannot be written: {error.strerror}", "Nothing was changed; choose another -o."
+        ) from error
+
+
+def _rows(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> Iterable[sqlite3.Row]:
+    condition, values = "", list(statuses)
+    if statuses:
+        condition = f" AND status IN ({', '.join('?' * len(values))})"
+    return connection.execute(f"SELECT * FROM answers WHERE run = ?{condition} ORDER BY line", (run, *values))
+
+
+def _jsonl(rows: Iterable[sqlite3.Row]) -> Iterator[bytes]:
+    for row in rows:
+        values = dict(row)
+        for column in _JSON_COLUMNS:
+            values[column] = _json(values[column])
+        yield orjson.dumps(values) + b"\n"
+
+
+def _openai(rows: Iterable[sqlite3.Row]) -> Iterator[bytes]:
+    """The lines of an OpenAI batch output file."""
+    for row in rows:
+        done = row["status"] == "done"
+        response = {"status_code": 200, "request_id": f"{row['run']}-{row['line']}", "body": _json(row["response"])}
+        error = {"code": row["status"], "message": row["error"] or "not answered yet"}
+        yield (
+            orjson.dumps(
+                {
+                    "id": f"batch_req_{row['run']}_{row['line']}",
+                    "custom_id": row["id"],
+                    "response": response if done else None,
+                    "error": None if done else error,
+                }
+            )
+            + b"\n"
+        )
+
+
+def _csv(rows: Iterable[sqlite3.Row]) -> Iterator[bytes]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(row.keys())
+            yield _drained(buffer)
+        writer.writerow([_guarded(value) for value in row])
+        yield _drained(buffer)
+
+
+def _drained(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode()
+
+
+def _guarded(value: Any) -> Any:
+    """A text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _json(text: str | None) -> Any:
+    """Stored JSON goes out as it is; what is not JSON, as a string."""
+    if text is None:
+        return None
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return orjson.Fragment(text)
+
+
+_FORMATS: dict[str, Callable[[Iterable[sqlite3.Row]], Iterator[bytes]]] = {
+    "jsonl": _jsonl,
+    "openai": _openai,
+    "csv": _csv,
+}
+
+
+def _copy(lines: Iterator[bytes], file: Any) -> int:
+    count = 0
+    for line in lines:
+        file.write(line)
+        count += 1
+    file.flush()
+    return count
+
+
+def _write_whole(lines: Iterator[bytes], destination: Path) -> int:
+    """Write beside the destination, make it durable, and put it in place in one step."""
+    folder = destination.absolute().parent
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{destination.name}.", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            count = _copy(lines, file)
+            os.fsync(file.fileno())
+        Path(temporary).replace(destination)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return count

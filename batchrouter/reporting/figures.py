@@ -1,0 +1,181 @@
+"""Figures of runs, read from the views over a read-only connection whose rows have names."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from batchrouter.core.errors import ExitCode, InputMissing
+
+LISTED_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A row of the view ``run_summary``; amounts in units of ``currency``, None where unknown."""
+
+    run: int
+    name: str | None
+    input: str
+    state: str
+    started_at: str
+    finished_at: str | None
+    records: int
+    done: int
+    failed: int
+    rejected: int
+    pending: int
+    cost: float | None
+    answer_cost: float | None
+    classify_cost: float | None
+    judge_cost: float | None
+    wasted: float | None
+    unknown_cost: float | None
+    unknown_calls: int
+    baseline: float | None
+    saved: float | None
+    saved_pct: float | None
+    currency: str
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TierSummary:
+    """A row of the view ``tier_summary``."""
+
+    run: int
+    tier: str
+    model: str
+    records: int
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    avg_latency_ms: float | None
+    p95_latency_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrequentError:
+    """An error of final results: how many records have it, and one of them."""
+
+    error_class: str
+    error: str
+    records: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call in flight."""
+
+    line: int
+    model: str
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that a report of one run shows."""
+
+    run: RunSummary
+    tiers: tuple[TierSummary, ...]
+    errors: tuple[FrequentError, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object of ``--json``; keys as the views' columns."""
+        return {"run": dataclasses.asdict(self.run), "tiers": [dataclasses.asdict(tier) for tier in self.tiers]}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run's figures and its oldest calls in flight."""
+
+    summary: RunSummary
+    oldest_open: tuple[OpenCall, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object of ``--json``."""
+        return {
+            **dataclasses.asdict(self.summary),
+            "oldest_open": [dataclasses.asdict(call) for call in self.oldest_open],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How one invocation ended: figures, the exit code of the command line, and why it stopped, if it did."""
+
+    summary: Summary
+    exit_code: ExitCode
+    stop_reason: str = ""
+    hint: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is pending."""
+        return self.summary.run.pending == 0
+
+
+def run_summary(connection: sqlite3.Connection, run: int) -> RunSummary:
+    """The figures of a run that exists."""
+    row = connection.execute("SELECT * FROM run_summary WHERE run = ?", (run,)).fetchone()
+    return RunSummary(**dict(row))
+
+
+def summary(connection: sqlite3.Connection, run: int) -> Summary:
+    """Everything that a report shows, from one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        rows = connection.execute("SELECT * FROM tier_summary WHERE run = ? ORDER BY cost, model", (run,))
+        tiers = tuple(TierSummary(**dict(row)) for row in rows)
+        return Summary(run_summary(connection, run), tiers, top_errors(connection, run))
+    finally:
+        connection.execute("COMMIT")
+
+
+def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[FrequentError, ...]:
+    """The most frequent errors of failed and rejected records."""
+    rows = connection.execute(
+        "SELECT s.error_class, s.error, count(*) AS records, min(s.line) AS line FROM records r"
+        " JOIN results s ON s.run = r.run AND s.line = r.line AND s.generation = r.generation"
+        " WHERE r.run = ? AND r.state IN ('failed', 'rejected')"
+        " GROUP BY 1, 2 ORDER BY records DESC, line LIMIT ?",
+        (run, most),
+    )
+    return tuple(FrequentError(row[0] or "", row[1] or "", row[2], row[3]) for row in rows)
+
+
+def oldest_open_calls(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[OpenCall, ...]:
+    """The calls that are in flight longest."""
+    rows = connection.execute(
+        "SELECT line, model, started_at FROM attempts WHERE run = ? AND state = 'open' ORDER BY started_at LIMIT ?",
+        (run, most),
+    )
+    return tuple(OpenCall(*row) for row in rows)
+
+
+def all_statuses(connection: sqlite3.Connection) -> list[RunStatus]:
+    """Every run, oldest first."""
+    rows = connection.execute("SELECT * FROM run_summary ORDER BY run").fetchall()
+    return [RunStatus(RunSummary(**dict(row)), oldest_open_calls(connection, row["run"])) for row in rows]
+
+
+def find_run(connection: sqlite3.Connection, selector: str) -> int:
+    """The run that a person means: a number, a name (the newest of that name), or ``latest``."""
+    values: tuple[str, ...] = (selector,)
+    sql = "SELECT max(run) FROM runs WHERE name = ?"
+    if selector == "latest":
+        sql, values = "SELECT max(run) FROM runs", ()
+    elif selector.isdecimal():
+        sql = "SELECT run FROM runs WHERE run = ?"
+    row = connection.execute(sql, values).fetchone()
+    if row and row[0] is not None:
+        return int(row[0])
+    known = connection.execute("SELECT run, name, input FROM runs ORDER BY run DESC LIMIT ?", (LISTED_MOST,)).fetchall()
+    listed = ", ".join(f"{run} ({name or source})" for run, name, source in known)
+    raise InputMissing(
+        f"there is no run {selector!r} in this database", f"The newest are: {listed}." if listed else "It holds no run."
+    )

@@ -1,0 +1,203 @@
+"""Summaries for people: a few aligned lines and a table, coloured on a terminal, plain text everywhere else."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from batchrouter.core.findings import Finding
+from batchrouter.core.money import NANO, format_amount
+from batchrouter.reporting.estimate import Estimate, EstimateRow
+from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PLAIN_WIDTH = 110
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LEVELS = {"ok": ("ok", "green"), "warning": ("look", "yellow"), "error": ("wrong", "red")}
+
+
+def printable(text: str) -> str:
+    """Text from outside with every control character shown as ``·``, so that it cannot drive a terminal."""
+    return _CONTROL.sub("·", text)
+
+
+def money(amount: float | None, currency: str) -> str:
+    """An amount of a view; None is unknown, never 0."""
+    return format_amount(None if amount is None else round(amount * NANO), currency)
+
+
+def _console(file: IO[str]) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - only commands that print a report pay for it
+
+    terminal = file.isatty()
+    return Console(
+        file=file, width=None if terminal else PLAIN_WIDTH, highlight=False, force_terminal=terminal, soft_wrap=True
+    )
+
+
+def _table(*columns: str, left: int = 1) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < left else "right", no_wrap=True)
+    return table
+
+
+def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
+    """One run: what became of its records, what it cost and saved, where to look next."""
+    console, run = _console(file), summary.run
+    title = f"run {run.run}" + (f" ({run.name})" if run.name else "")
+    console.print(f"[bold]{title}[/bold]  {_escaped(run.input)}  {_state(run)}")
+    console.print(_counts(run))
+    for label, value in _amounts(run):
+        console.print(f"  {label:<20}{value}")
+    if summary.tiers:
+        console.print()
+        console.print(_tier_table(summary.tiers, run.currency))
+    if summary.errors:
+        console.print()
+        for error in summary.errors:
+            console.print(
+                f"  {error.records} × {_escaped(error.error_class)}: {_escaped(error.error)} (first: line {error.line})"
+            )
+    console.print()
+    for line in _next_steps(run, db):
+        console.print(f"  {_escaped(line)}")
+
+
+def _state(run: RunSummary) -> str:
+    colour = {"finished": "green", "running": "cyan"}.get(run.state, "yellow")
+    code = f", exit code {run.exit_code}" if run.exit_code is not None else ""
+    return f"[{colour}]{run.state}{code}[/{colour}]"
+
+
+def _counts(run: RunSummary) -> str:
+    parts = [f"{run.done:,} done", f"{run.failed:,} failed", f"{run.rejected:,} rejected"]
+    if run.pending:
+        parts.append(f"{run.pending:,} pending")
+    return f"  {run.records:,} records: " + ", ".join(parts)
+
+
+def _amounts(run: RunSummary) -> list[tuple[str, str]]:
+    share = f" ({run.saved_pct:.1f} %)" if run.saved_pct is not None else ""
+    lines = [
+        ("cost", money(run.cost, run.currency)),
+        ("baseline", f"{money(run.baseline, run.currency)}  (the same tokens at the baseline's price)"),
+        ("saved", money(run.saved, run.currency) + share),
+        ("wasted", f"{money(run.wasted, run.currency)}  (attempts that are behind no result)"),
+    ]
+    if run.unknown_calls:
+        most = money(run.unknown_cost, run.currency)
+        lines.append(("possibly paid twice", f"{run.unknown_calls} calls, at most {most} (not inside cost)"))
+    else:
+        lines.append(("possibly paid twice", "nothing"))
+    return lines
+
+
+def _tier_table(tiers: Sequence[TierSummary], currency: str) -> Table:
+    table = _table("tier", "model", "records", "attempts", "tokens in", "out", "cost", "mean ms", "p95 ms", left=2)
+    for tier in tiers:
+        table.add_row(
+            _escaped(tier.tier or "-"),
+            _escaped(tier.model),
+            f"{tier.records:,}",
+            f"{tier.attempts:,}",
+            f"{tier.input_tokens:,}",
+            f"{tier.output_tokens:,}",
+            money(tier.cost, currency),
+            "-" if tier.avg_latency_ms is None else f"{tier.avg_latency_ms:,.0f}",
+            "-" if tier.p95_latency_ms is None else f"{tier.p95_latency_ms:,}",
+        )
+    return table
+
+
+def _next_steps(run: RunSummary, db: Path) -> list[str]:
+    file = shlex.quote(str(db))
+    steps = []
+    if run.pending:
+        steps.append(f"go on:   batchrouter resume {run.run} --db {file}")
+    if run.failed:
+        steps.append(f"again:   batchrouter retry {run.run} --db {file}")
+    steps.append(f"export:  batchrouter export {run.run} --db {file} -o answers.jsonl")
+    steps.append(
+        f'query:   sqlite3 {file} "select line, tier, answer, cost from answers where run = {run.run} limit 5"'
+    )
+    return steps
+
+
+def print_estimate(estimate: Estimate, file: IO[str]) -> None:
+    """Per tier and in total: records, tokens, cost, time, baseline and saving; then what was assumed."""
+    console = _console(file)
+    table = _table("tier", "model", "records", "share", "tokens in", "out", "cost", "time", "baseline", "saved", left=2)
+    for row in (*estimate.tiers, estimate.total):
+        table.add_row(*_estimate_cells(row, estimate.currency))
+    console.print(table)
+    if estimate.rejected:
+        console.print(f"\n{estimate.rejected:,} lines are no valid records and would be rejected.")
+    console.print("\nAssumed:")
+    for assumption in estimate.assumptions:
+        console.print(f"  - {_escaped(assumption)}")
+
+
+def _estimate_cells(row: EstimateRow, currency: str) -> list[str]:
+    return [
+        _escaped(row.tier or "-"),
+        _escaped(row.model),
+        f"{row.records:,}",
+        f"{row.share:.1f} %",
+        f"{row.input_tokens:,}",
+        f"{row.output_tokens:,}",
+        format_amount(row.cost_nano, currency),
+        "-" if row.time_s is None else duration(row.time_s),
+        format_amount(row.baseline_nano, currency),
+        format_amount(row.saved_nano, currency),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
+    """A line for each run, and its oldest calls in flight."""
+    console = _console(file)
+    if not statuses:
+        console.print("no runs yet")
+        return
+    table = _table("run", "name", "state", "done", "failed", "rejected", "pending", "cost", "started", "input", left=3)
+    for status in statuses:
+        run = status.summary
+        counts = (run.done, run.failed, run.rejected, run.pending)
+        cells = [str(run.run), _escaped(run.name or "-"), run.state, *(f"{n:,}" for n in counts)]
+        table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], _escaped(Path(run.input).name))
+    console.print(table)
+    for status in statuses:
+        for call in status.oldest_open:
+            where = f"run {status.summary.run}, line {call.line}"
+            console.print(f"in flight since {call.started_at}: {where}, {_escaped(call.model)}")
+
+
+def print_findings(findings: Sequence[Finding], file: IO[str]) -> None:
+    """One line for each finding, with its advice below."""
+    console = _console(file)
+    for finding in findings:
+        word, colour = _LEVELS[finding.level]
+        console.print(f"[{colour}]{word:<6}[/{colour}]{_escaped(finding.what)}")
+        if finding.advice:
+            console.print(f"      → {_escaped(finding.advice)}")
+
+
+def _escaped(text: str) -> str:
+    """Printable, and safe from rich's own markup."""
+    return printable(text).replace("[", r"\[")

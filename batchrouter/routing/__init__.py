@@ -1,0 +1,1 @@
+"""Routers: each decides the tier of a record, and says why."""

@@ -1,0 +1,242 @@
+"""What waits to be written, as rows grouped by table, and the few multi-row statements that write them.
+
+Each statement is a fight for the interpreter's lock with the busy event loop, so a batch is a handful of large
+statements, never one a record. Long batches go in pieces below SQLite's limit of bound values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchrouter.core.outcome import Outcome
+from batchrouter.core.records import Batch, Decision, Record, Rejection
+from batchrouter.ports import AttemptEnd, AttemptStart, ResultRow, TierMove
+
+ROWS_A_STATEMENT = 500
+Row = tuple[Any, ...]
+Statement = tuple[str, list[Any], int]
+"""SQL, its bound values, and how many rows it must change."""
+
+INSERT_RECORDS = (
+    'INSERT INTO records (run, line, id, task, state, tier, "offset", digest) VALUES {rows}',
+    8,
+)
+INSERT_REQUESTS = (
+    "INSERT INTO requests (run, line, body, prompt_bytes, images, choices, max_output_tokens, needs, requested_model,"
+    " metadata, expect) VALUES {rows}",
+    11,
+)
+INSERT_DECISIONS = ("INSERT INTO decisions (run, line, tier, router, reason) VALUES {rows}", 5)
+INSERT_ATTEMPTS = (
+    "INSERT INTO attempts (run, line, attempt, generation, purpose, tier, model, gateway, config, state, started_at,"
+    " reserved_nano, output_cap) VALUES {rows}",
+    13,
+)
+END_ATTEMPTS = (
+    "WITH ended (run, line, attempt, state, ended_at, status_code, error_class, error, input_tokens, cached_tokens,"
+    " output_tokens, reasoning_tokens, cache_write_tokens, cost_nano, cost_source, latency_ms, model_served, response_id)"
+    " AS (VALUES {rows}) UPDATE attempts SET (state, ended_at, status_code, error_class, error, input_tokens,"
+    " cached_tokens, output_tokens, reasoning_tokens, cache_write_tokens, cost_nano, cost_source, latency_ms,"
+    " model_served, response_id) = (e.state, e.ended_at, e.status_code, e.error_class, e.error, e.input_tokens,"
+    " e.cached_tokens, e.output_tokens, e.reasoning_tokens, e.cache_write_tokens, e.cost_nano, e.cost_source,"
+    " e.latency_ms, e.model_served, e.response_id) FROM ended e WHERE attempts.run = e.run AND attempts.line = e.line"
+    " AND attempts.attempt = e.attempt AND attempts.state = 'open'",
+    18,
+)
+INSERT_RESULTS = (
+    "INSERT INTO results (run, line, generation, state, attempt, tier, model, answer, finish_reason, response,"
+    " error_class, error, escalated_from, baseline_nano, finished_at) VALUES {rows}",
+    15,
+)
+FINISH_RECORDS = (
+    "WITH finished (run, line, state, tier) AS (VALUES {rows}) UPDATE records SET (state, tier) = (f.state, f.tier)"
+    " FROM finished f WHERE records.run = f.run AND records.line = f.line AND records.state = 'queued'",
+    4,
+)
+MOVE_RECORDS = (
+    "WITH moved (run, line, tier) AS (VALUES {rows}) UPDATE records SET tier = m.tier"
+    " FROM moved m WHERE records.run = m.run AND records.line = m.line AND records.state = 'queued'",
+    3,
+)
+CLEAR_REQUESTS = (
+    "WITH cleared (run, line) AS (VALUES {rows}) UPDATE requests SET body = NULL"
+    " FROM cleared c WHERE requests.run = c.run AND requests.line = c.line",
+    2,
+)
+SET_POSITION = (
+    "UPDATE runs SET intake_offset = ?, intake_line = ?, intake_digest = ?, intake_ended = ?, intake_blank = ?"
+    " WHERE run = ?"
+)
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows that go into the next transaction, in the order in which their statements must run."""
+
+    run: int
+    config: int
+    clear_requests: bool = False
+    records: list[Row] = field(default_factory=list)
+    requests: list[Row] = field(default_factory=list)
+    decisions: list[Row] = field(default_factory=list)
+    started: list[Row] = field(default_factory=list)
+    ended: list[Row] = field(default_factory=list)
+    results: list[Row] = field(default_factory=list)
+    finished: list[Row] = field(default_factory=list)
+    moved: list[Row] = field(default_factory=list)
+    cleared: list[Row] = field(default_factory=list)
+    other: list[Statement] = field(default_factory=list)
+
+    def take_in(self, batch: Batch, decisions: Sequence[Decision | None], now: str) -> None:
+        """A batch of lines; ``decisions`` has one for each line (None: a rejection, or not decided yet)."""
+        for line, decision in zip(batch.lines, decisions, strict=True):
+            if isinstance(line, Record):
+                self._add_record(line, decision)
+            else:
+                self._add_rejection(line, now)
+        after = batch.after
+        position = [after.offset, after.line, after.digest, int(after.ended), after.blank, self.run]
+        self.other.append((SET_POSITION, position, 1))
+
+    def _add_record(self, record: Record, decision: Decision | None) -> None:
+        tier = decision.tier if decision else None
+        key = (self.run, record.line)
+        self.records.append((*key, record.id, record.task, "queued", tier, record.offset, record.digest))
+        request = record.request
+        self.requests.append(
+            (
+                *key,
+                _text(request.body),
+                request.prompt_bytes,
+                request.images,
+                request.choices,
+                request.max_output_tokens,
+                ",".join(sorted(request.needs)),
+                request.requested_model,
+                _text(record.metadata),
+                _text(record.expect),
+            )
+        )
+        if decision:
+            self.decisions.append((*key, decision.tier, decision.router, decision.reason))
+
+    def _add_rejection(self, line: Rejection, now: str) -> None:
+        key = (self.run, line.line)
+        self.records.append((*key, line.id, None, "rejected", None, line.offset, line.digest))
+        empty = (None,) * 6
+        self.results.append((*key, 1, "rejected", *empty, "rejected", line.reason, None, None, now))
+
+    def open(self, attempt: AttemptStart) -> None:
+        """An attempt that is about to be made."""
+        self.started.append(
+            (
+                self.run,
+                attempt.line,
+                attempt.attempt,
+                attempt.generation,
+                attempt.purpose,
+                attempt.tier,
+                attempt.model,
+                attempt.gateway,
+                self.config,
+                "open",
+                attempt.started_at,
+                attempt.reserved_nano,
+                attempt.output_cap,
+            )
+        )
+
+    def end(self, end: AttemptEnd) -> None:
+        """An attempt that ended."""
+        outcome, usage = end.outcome, end.outcome.usage
+        tokens = (
+            (
+                usage.input_tokens,
+                usage.cached_tokens,
+                usage.output_tokens,
+                usage.reasoning_tokens,
+                usage.cache_write_tokens,
+            )
+            if usage
+            else (None,) * 5
+        )
+        self.ended.append(
+            (
+                self.run,
+                end.line,
+                end.attempt,
+                outcome.state,
+                end.ended_at,
+                outcome.status_code,
+                end.error_class,
+                end.error,
+                *tokens,
+                end.cost_nano,
+                end.cost_source,
+                outcome.latency_ms,
+                outcome.model_served,
+                outcome.response_id,
+            )
+        )
+
+    def finish(self, result: ResultRow) -> None:
+        """A record's final outcome and state."""
+        self.results.append((self.run, *_result_columns(result)))
+        self.finished.append((self.run, result.line, result.state, result.tier))
+        if self.clear_requests and result.state == "done":
+            self.cleared.append((self.run, result.line))
+
+    def move(self, move: TierMove) -> None:
+        """A queued record that goes on in another tier."""
+        self.moved.append((self.run, move.line, move.tier))
+
+    def statements(self) -> Iterator[Statement]:
+        """The transaction's statements, in an order in which every row finds what it refers to."""
+        groups = (
+            (INSERT_RECORDS, self.records),
+            (INSERT_REQUESTS, self.requests),
+            (INSERT_DECISIONS, self.decisions),
+            (INSERT_ATTEMPTS, self.started),
+            (END_ATTEMPTS, self.ended),
+            (INSERT_RESULTS, self.results),
+            (FINISH_RECORDS, self.finished),
+            (MOVE_RECORDS, self.moved),
+            (CLEAR_REQUESTS, self.cleared),
+        )
+        for (sql, width), rows in groups:
+            one = "(" + ", ".join("?" * width) + ")"
+            for start in range(0, len(rows), ROWS_A_STATEMENT):
+                piece = rows[start : start + ROWS_A_STATEMENT]
+                yield (
+                    sql.format(rows=", ".join([one] * len(piece))),
+                    [value for row in piece for value in row],
+                    len(piece),
+                )
+        yield from self.other
+
+
+def _result_columns(result: ResultRow) -> Row:
+    outcome: Outcome | None = result.outcome
+    answer = outcome.answer if outcome else None
+    return (
+        result.line,
+        result.generation,
+        result.state,
+        result.attempt,
+        result.tier,
+        result.model,
+        answer.content if answer else None,
+        answer.finish_reason if answer else None,
+        _text(outcome.response) if outcome else None,
+        result.error_class,
+        result.error,
+        result.escalated_from,
+        result.baseline_nano,
+        result.finished_at,
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")

@@ -1,0 +1,217 @@
+"""The rows of runs: finding, making, going on with, ending and re-queueing them.
+
+These statements run before the engine starts and after it ended, on the connection that nobody else uses then.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiosqlite
+
+from batchrouter.core.errors import ExitCode
+from batchrouter.core.options import RetrySelection
+from batchrouter.core.records import Position
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as its row says."""
+
+    run: int
+    name: str | None
+    input: str
+    demo: bool
+    state: str
+    exit_code: int | None
+    currency: str
+    fixed: Mapping[str, Any]
+    intake_state: str
+    position: Position
+
+    @property
+    def is_finished(self) -> bool:
+        """True when no record is pending and the input was read to its end."""
+        return self.state == "finished"
+
+
+_RUN = (
+    "SELECT run, name, input, demo, state, exit_code, currency, fixed, intake_state, intake_offset, intake_line,"
+    " intake_digest, intake_ended, intake_blank FROM runs"
+)
+
+
+def _run_row(row: sqlite3.Row | tuple[Any, ...]) -> RunRow:
+    run, name, source, demo, state, exit_code, currency, fixed, intake_state, offset, line, digest, ended, blank = row
+    position = Position(offset=offset, line=line, digest=digest, ended=bool(ended), blank=blank)
+    return RunRow(run, name, source, bool(demo), state, exit_code, currency, json.loads(fixed), intake_state, position)
+
+
+async def newest_run(connection: aiosqlite.Connection, *, name: str | None, source: str, demo: bool) -> RunRow | None:
+    """The newest run of the name or, without one, of the input."""
+    where, value = ("name", name) if name is not None else ("input", source)
+    sql = f"{_RUN} WHERE {where} = ? AND demo = ? ORDER BY run DESC LIMIT 1"
+    rows = list(await connection.execute_fetchall(sql, (value, int(demo))))
+    return _run_row(rows[0]) if rows else None
+
+
+async def run_by_number(connection: aiosqlite.Connection, run: int) -> RunRow:
+    """The run of that number, which exists."""
+    rows = list(await connection.execute_fetchall(f"{_RUN} WHERE run = ?", (run,)))
+    return _run_row(rows[0])
+
+
+async def unfinished_runs(connection: aiosqlite.Connection) -> list[RunRow]:
+    """Runs with something left to do, oldest first."""
+    rows = await connection.execute_fetchall(f"{_RUN} WHERE state <> 'finished' ORDER BY run")
+    return [_run_row(row) for row in rows]
+
+
+async def create_run(
+    connection: aiosqlite.Connection,
+    *,
+    name: str | None,
+    source: str,
+    demo: bool,
+    currency: str,
+    fixed: Mapping[str, Any],
+    now: str,
+) -> RunRow:
+    """A new run with nothing taken in."""
+    cursor = await connection.execute(
+        "INSERT INTO runs (name, input, demo, state, started_at, currency, fixed) VALUES (?, ?, ?, 'stopped', ?, ?, ?)",
+        (name, source, int(demo), now, currency, json.dumps(fixed, ensure_ascii=False)),
+    )
+    await connection.commit()
+    return await run_by_number(connection, cursor.lastrowid or 0)
+
+
+async def begin(
+    connection: aiosqlite.Connection, run: int, *, settings: str, version: str, max_failed: str | None, now: str
+) -> tuple[int, int]:
+    """Start working on a run: the number of its configuration, and how many calls a dead process left open.
+
+    Those calls may have been paid for: they are unknown from now on, at the worst case that was reserved for them.
+    """
+    cursor = await connection.execute(
+        "UPDATE attempts SET state = 'unknown', error_class = 'crash', cost_nano = reserved_nano, ended_at = ?,"
+        " cost_source = CASE WHEN reserved_nano IS NULL THEN 'none' ELSE 'reserved' END,"
+        " error = 'the program ended while this call was open; it may have been paid for'"
+        " WHERE run = ? AND state = 'open'",
+        (now, run),
+    )
+    lost = cursor.rowcount
+    await connection.execute(
+        "UPDATE runs SET state = 'running', exit_code = NULL, stop_reason = NULL, finished_at = NULL, max_failed = ?"
+        " WHERE run = ?",
+        (max_failed, run),
+    )
+    config = await _config(connection, run, settings=settings, version=version, now=now)
+    await connection.commit()
+    return config, lost
+
+
+async def _config(connection: aiosqlite.Connection, run: int, *, settings: str, version: str, now: str) -> int:
+    rows = list(
+        await connection.execute_fetchall(
+            "SELECT config, settings, version FROM run_configs WHERE run = ? ORDER BY config DESC LIMIT 1", (run,)
+        )
+    )
+    if rows and (rows[0][1], rows[0][2]) == (settings, version):
+        return int(rows[0][0])
+    cursor = await connection.execute(
+        "INSERT INTO run_configs (run, started_at, version, settings) VALUES (?, ?, ?, ?)",
+        (run, now, version, settings),
+    )
+    return cursor.lastrowid or 0
+
+
+async def end(
+    connection: aiosqlite.Connection, run: int, exit_code: ExitCode, reason: str, *, now: str, cut: bool = False
+) -> None:
+    """Note how the work on a run ended. ``cut``: its input is no more, what was taken in is all there is."""
+    finished = exit_code in (ExitCode.OK, ExitCode.SOME_FAILED)
+    await connection.execute(
+        "UPDATE runs SET state = ?, exit_code = ?, stop_reason = ?, finished_at = ?,"
+        " intake_state = CASE WHEN ? THEN 'cut' ELSE intake_state END WHERE run = ?",
+        ("finished" if finished else "stopped", int(exit_code), reason or None, now, int(cut), run),
+    )
+    await connection.commit()
+
+
+async def reopen_intake(connection: aiosqlite.Connection, run: int) -> None:
+    """The input has grown: there are lines to take in again."""
+    await connection.execute("UPDATE runs SET intake_state = 'reading', state = 'stopped' WHERE run = ?", (run,))
+    await connection.commit()
+
+
+async def spent_nano(connection: aiosqlite.Connection, run: int) -> int:
+    """Nano-units of the budget that are gone: known costs, and lost calls at their worst case."""
+    rows = list(
+        await connection.execute_fetchall("SELECT coalesce(sum(cost_nano), 0) FROM attempts WHERE run = ?", (run,))
+    )
+    return int(rows[0][0])
+
+
+async def counts(connection: aiosqlite.Connection, run: int) -> list[tuple[str, str, int]]:
+    """(tier or '', state, records) of a run."""
+    sql = "SELECT tier, state, records FROM counters WHERE run = ? AND records > 0"
+    return [(row[0], row[1], row[2]) for row in await connection.execute_fetchall(sql, (run,))]
+
+
+async def line_of_record(connection: aiosqlite.Connection, run: int, ordinal: int) -> int | None:
+    """The line of the ordinal-th valid record (1-based), or None if there are not so many yet."""
+    sql = "SELECT line FROM records WHERE run = ? AND state <> 'rejected' ORDER BY line LIMIT 1 OFFSET ?"
+    rows = list(await connection.execute_fetchall(sql, (run, ordinal - 1)))
+    return int(rows[0][0]) if rows else None
+
+
+def line_digests(connection: sqlite3.Connection, run: int, first: int, last: int) -> list[tuple[int, bytes]]:
+    """(line, digest) of the rows from one line to another, both included, in line order."""
+    sql = "SELECT line, digest FROM records WHERE run = ? AND line BETWEEN ? AND ? ORDER BY line"
+    return [(row[0], row[1]) for row in connection.execute(sql, (run, first, last))]
+
+
+async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySelection) -> int:
+    """Queue ended records again as a new generation on the tier that was decided first; how many."""
+    conditions, values = _selected(which)
+    await connection.execute("CREATE TEMP TABLE chosen (line INTEGER PRIMARY KEY)")
+    sql = (
+        "INSERT INTO temp.chosen SELECT r.line FROM records r"
+        " JOIN requests q ON q.run = r.run AND q.line = r.line AND q.body IS NOT NULL"
+        " JOIN results s ON s.run = r.run AND s.line = r.line AND s.generation = r.generation"
+        f" WHERE r.run = ? AND {' AND '.join(conditions)}"
+    )
+    cursor = await connection.execute(sql, (run, *values))
+    chosen = cursor.rowcount
+    await connection.execute(
+        "UPDATE records SET state = 'queued', generation = generation + 1, tier ="
+        " (SELECT d.tier FROM decisions d WHERE d.run = records.run AND d.line = records.line)"
+        " WHERE run = ? AND line IN (SELECT line FROM temp.chosen)",
+        (run,),
+    )
+    if chosen:
+        await connection.execute("UPDATE runs SET state = 'stopped', exit_code = NULL WHERE run = ?", (run,))
+    await connection.execute("DROP TABLE temp.chosen")
+    await connection.commit()
+    return chosen
+
+
+def _selected(which: RetrySelection) -> tuple[list[str], list[Any]]:
+    conditions, values = [], []
+    for column, wanted in (
+        ("r.state", which.statuses),
+        ("s.error_class", which.error_classes),
+        ("r.task", which.tasks),
+        ("r.id", which.ids),
+        ("r.tier", [which.tier] if which.tier else []),
+    ):
+        if wanted:
+            conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(wanted), ensure_ascii=False))
+    conditions.append("r.state IN ('done', 'failed')")
+    return conditions, values
