@@ -19,50 +19,69 @@ Row = tuple[Any, ...]
 Statement = tuple[str, list[Any], int]
 """SQL, its bound values, and how many rows it must change."""
 
-INSERT_RECORDS = (
-    'INSERT INTO records (run, line, id, task, state, tier, "offset", digest) VALUES {rows}',
-    8,
+_KEY = ("run", "line")
+
+
+def _insert(table: str, *columns: str) -> tuple[str, int]:
+    quoted = ", ".join(f'"{column}"' for column in columns)
+    return f"INSERT INTO {table} ({quoted}) VALUES {{rows}}", len(columns)
+
+
+def _update(table: str, keys: Sequence[str], columns: Sequence[str], only: str) -> tuple[str, int]:
+    """Update many rows at once: those of ``keys`` that also meet ``only`` (``v.column1`` … are the bound values)."""
+    values = [f"v.column{place}" for place in range(1, len(keys) + len(columns) + 1)]
+    where = " AND ".join(f"{table}.{key} = {value}" for key, value in zip(keys, values, strict=False))
+    sql = (
+        f"UPDATE {table} SET ({', '.join(columns)}) = ({', '.join(values[len(keys) :])})"
+        f" FROM (VALUES {{rows}}) AS v WHERE {where} AND {only}"
+    )
+    return sql, len(values)
+
+
+INSERT_RECORDS = _insert("records", *_KEY, "id", "task", "state", "tier", "offset", "digest")
+INSERT_REQUESTS = _insert(
+    "requests",
+    *_KEY,
+    *(
+        "body",
+        "prompt_bytes",
+        "images",
+        "choices",
+        "max_output_tokens",
+        "needs",
+        "requested_model",
+        "metadata",
+        "expect",
+    ),
 )
-INSERT_REQUESTS = (
-    "INSERT INTO requests (run, line, body, prompt_bytes, images, choices, max_output_tokens, needs, requested_model,"
-    " metadata, expect) VALUES {rows}",
-    11,
+INSERT_DECISIONS = _insert("decisions", *_KEY, "tier", "router", "reason")
+INSERT_ATTEMPTS = _insert(
+    "attempts",
+    *(*_KEY, "attempt", "generation", "purpose", "tier", "model", "gateway", "config", "state", "started_at"),
+    *("reserved_nano", "output_cap"),
 )
-INSERT_DECISIONS = ("INSERT INTO decisions (run, line, tier, router, reason) VALUES {rows}", 5)
-INSERT_ATTEMPTS = (
-    "INSERT INTO attempts (run, line, attempt, generation, purpose, tier, model, gateway, config, state, started_at,"
-    " reserved_nano, output_cap) VALUES {rows}",
-    13,
+END_ATTEMPTS = _update(
+    "attempts",
+    (*_KEY, "attempt"),
+    (
+        *("state", "ended_at", "status_code", "error_class", "error"),
+        *("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cache_write_tokens"),
+        *("cost_nano", "cost_source", "latency_ms", "model_served", "response_id"),
+    ),
+    only="attempts.state = 'open'",
 )
-END_ATTEMPTS = (
-    "WITH ended (run, line, attempt, state, ended_at, status_code, error_class, error, input_tokens, cached_tokens,"
-    " output_tokens, reasoning_tokens, cache_write_tokens, cost_nano, cost_source, latency_ms, model_served, response_id)"
-    " AS (VALUES {rows}) UPDATE attempts SET (state, ended_at, status_code, error_class, error, input_tokens,"
-    " cached_tokens, output_tokens, reasoning_tokens, cache_write_tokens, cost_nano, cost_source, latency_ms,"
-    " model_served, response_id) = (e.state, e.ended_at, e.status_code, e.error_class, e.error, e.input_tokens,"
-    " e.cached_tokens, e.output_tokens, e.reasoning_tokens, e.cache_write_tokens, e.cost_nano, e.cost_source,"
-    " e.latency_ms, e.model_served, e.response_id) FROM ended e WHERE attempts.run = e.run AND attempts.line = e.line"
-    " AND attempts.attempt = e.attempt AND attempts.state = 'open'",
-    18,
+INSERT_RESULTS = _insert(
+    "results",
+    *(*_KEY, "generation", "state", "attempt", "tier", "model", "answer", "finish_reason", "response"),
+    *("error_class", "error", "escalated_from", "baseline_nano", "finished_at"),
 )
-INSERT_RESULTS = (
-    "INSERT INTO results (run, line, generation, state, attempt, tier, model, answer, finish_reason, response,"
-    " error_class, error, escalated_from, baseline_nano, finished_at) VALUES {rows}",
-    15,
-)
-FINISH_RECORDS = (
-    "WITH finished (run, line, state, tier) AS (VALUES {rows}) UPDATE records SET (state, tier) = (f.state, f.tier)"
-    " FROM finished f WHERE records.run = f.run AND records.line = f.line AND records.state = 'queued'",
-    4,
-)
+FINISH_RECORDS = _update("records", _KEY, ("state", "tier"), only="records.state = 'queued'")
 MOVE_RECORDS = (
-    "WITH moved (run, line, tier) AS (VALUES {rows}) UPDATE records SET tier = m.tier"
-    " FROM moved m WHERE records.run = m.run AND records.line = m.line AND records.state = 'queued'",
+    "UPDATE records SET tier = v.column3 FROM (VALUES {rows}) AS v WHERE records.run = v.column1 AND records.line = v.column2 AND records.state = 'queued'",
     3,
 )
 CLEAR_REQUESTS = (
-    "WITH cleared (run, line) AS (VALUES {rows}) UPDATE requests SET body = NULL"
-    " FROM cleared c WHERE requests.run = c.run AND requests.line = c.line",
+    "UPDATE requests SET body = NULL FROM (VALUES {rows}) AS v WHERE requests.run = v.column1 AND requests.line = v.column2",
     2,
 )
 SET_POSITION = (

@@ -17,7 +17,6 @@ from urllib.parse import quote
 
 import aiosqlite
 
-from batchrouter.core.errors import StorageFailed
 from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Job, ResultRow, TierMove
 from batchrouter.store.changes import Changes
@@ -57,7 +56,7 @@ class RunLedger:
         self._work = asyncio.Event()
         self._closing = False
         self._writing: _Group | None = None
-        self.failure: StorageFailed | None = None
+        self.failure: Exception | None = None
 
     async def take_in(self, batch: Batch, decisions: Sequence[tuple[Record, Decision | None]]) -> None:
         """Commit a batch of lines with the position after them."""
@@ -113,8 +112,8 @@ class RunLedger:
             self._writing = group
             try:
                 await self._commit(group.changes)
-            except sqlite3.Error as error:
-                self.failure = storage_failure(self._path, error)
+            except Exception as error:
+                self.failure = storage_failure(self._path, error) if isinstance(error, sqlite3.Error) else error
                 raise self.failure from error
             finally:
                 self._writing = None
@@ -131,7 +130,7 @@ class RunLedger:
             changed = cursor.rowcount
             await cursor.close()
             if changed != rows:
-                raise sqlite3.DatabaseError(f"{changed} rows changed where {rows} were expected: {sql[:60]}…")
+                raise AssertionError(f"{changed} rows changed where {rows} were expected: {sql[:60]}…")
         await self._writer.commit()
 
     def _open_group(self) -> _Group:
