@@ -159,7 +159,7 @@ class TierLane:
     @property
     def is_drained(self) -> bool:
         """No row is known that could be claimed; claims may still be at work."""
-        return self._dry and self._rewind_to is None
+        return self._dry and self._rewind_to is None and self._claimed_while_fetching is None
 
     def _claim(self, job: Job) -> None:
         self._claimed.add(job.line)
