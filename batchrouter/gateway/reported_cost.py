@@ -13,7 +13,7 @@ _AMOUNT_MOST = Decimal(10**6)
 
 
 class _Usage(msgspec.Struct):
-    cost: msgspec.Raw | None = None
+    cost: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Body(msgspec.Struct):
@@ -25,21 +25,23 @@ def reported_cost_nano(headers: Mapping[str, str], body: bytes, rate: Decimal) -
 
     OpenRouter puts it into ``usage.cost``, LiteLLM into the header ``x-litellm-response-cost`` ("None" when unknown).
     """
-    amount = _decimal(headers.get("x-litellm-response-cost")) or _decimal(_cost_in(body))
+    amount = _decimal(headers.get("x-litellm-response-cost", ""))
+    if amount is None:
+        amount = _decimal(_cost_in(body))
     return None if amount is None else nano_of(amount * rate)
 
 
-def _cost_in(body: bytes) -> str | None:
+def _cost_in(body: bytes) -> str:
     try:
         usage = msgspec.json.decode(body, type=_Body).usage
     except (msgspec.DecodeError, msgspec.ValidationError):
-        return None
-    return None if usage is None or usage.cost is None else bytes(usage.cost).decode()
+        return ""
+    return "" if usage is None else bytes(usage.cost).decode()
 
 
-def _decimal(text: str | None) -> Decimal | None:
+def _decimal(text: str) -> Decimal | None:
     try:
-        amount = Decimal(text) if text is not None else Decimal("NaN")
+        amount = Decimal(text)
     except InvalidOperation:
         return None
     return amount if amount.is_finite() and 0 <= amount <= _AMOUNT_MOST else None
