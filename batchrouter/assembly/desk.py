@@ -49,6 +49,8 @@ class Desk:
             code = ExitCode(plan.run.exit_code or 0)
             return self.reported(plan.run.run, code, RunEnd(code))
         async with AsyncExitStack() as stack:
+            if plan.source:
+                stack.push_async_callback(plan.source.aclose)
             settings = self.settings
             if self.options.demo or plan.run.demo:
                 settings = await stack.enter_async_context(demo_settings(settings, self.observer.notice))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,26 +54,29 @@ class RunFinder:
         if not options.new:
             stored = await runs.newest_run(self._connection, name=options.name, source=identity, demo=options.demo)
         opened = FileSource(source, self._settings, input_options, stored.position if stored else None)
-        compared = await opened.compare(self._digests_of(stored)) if stored else None
-        choice = choose(
-            run=stored.run if stored else None,
-            finished=stored.is_finished if stored else False,
-            comparison=compared,
-            settings_differ=first_difference(stored.fixed, fixed) if stored else "",
-        )
-        if choice.notice:
-            self._observer.notice(choice.notice)
-        if stored is None or choice.action == "new":
-            if stored:
-                await opened.aclose()
-                opened = FileSource(source, self._settings, input_options)
-            return Plan(await self._create(identity, options, fixed), opened)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(opened.aclose)
+            compared = await opened.compare(self._digests_of(stored)) if stored else None
+            choice = choose(
+                run=stored.run if stored else None,
+                finished=stored.is_finished if stored else False,
+                comparison=compared,
+                settings_differ=first_difference(stored.fixed, fixed) if stored else "",
+            )
+            if choice.notice:
+                self._observer.notice(choice.notice)
+            if stored is None:
+                stack.pop_all()
+                return Plan(await self._create(identity, options, fixed), opened)
+            if choice.action == "go_on":
+                if compared and compared.content == "grown":
+                    await runs.reopen_intake(self._connection, stored.run)
+                stack.pop_all()
+                return Plan(stored, opened)
         if choice.action == "repeat":
-            await opened.aclose()
             return Plan(stored, None, is_finished=True)
-        if compared and compared.content == "grown":
-            await runs.reopen_intake(self._connection, stored.run)
-        return Plan(stored, opened)
+        opened = FileSource(source, self._settings, input_options)
+        return Plan(await self._create(identity, options, fixed), opened)
 
     async def _create(self, identity: str, options: RunOptions, fixed: Mapping[str, Any]) -> RunRow:
         return await runs.create_run(

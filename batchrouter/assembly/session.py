@@ -70,9 +70,6 @@ class Session:
         except BaseException as error:
             await self._note_failure(run, error)
             raise
-        finally:
-            if plan.source:
-                await plan.source.aclose()
         return await self._note_end(plan, end), end
 
     async def _begin(self, run: int, settings: Settings) -> int:

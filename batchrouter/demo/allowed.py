@@ -27,7 +27,7 @@ _LISTS: tuple[re.Pattern[str], ...] = (
     re.compile(rf"\b(?:{_VERBS})\b[^.:;\n]{{0,120}}?\b(?:as|into|under)\b[\s:]*{_SEGMENT}", re.IGNORECASE),
 )
 _ASKS_FOR_A_CHOICE = re.compile(rf"\b(?:{_VERBS}|sentiment|which|(?:answer|reply|respond) with|choose|pick)\b")
-_ITEM = rf"[^\s,.;:!?()\[\]/|{_QUOTES}]+"
+_ITEM = rf"[^\s,.;:!?()\[\]/|{_QUOTES}]{{1,30}}"
 _QUOTED_ITEM = rf"[{_QUOTES}]?{_ITEM}[{_QUOTES}]?"
 _LOOSE_LISTS = (
     re.compile(r"[(\[]([^()\[\]\n]{3,200})[)\]]"),

@@ -26,7 +26,7 @@ _EXTRACTS = ("extract",)
 _SUMMARISES = ("summar", "tl;dr", "in one line", "in one sentence")
 _THINGS = re.compile(
     r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,24}){1,3}"  # an e-mail address
-    r"|(?:₹|Rs\.?|INR)\s?[\d,]{1,14}(?:\.\d{1,2})?"  # an amount
+    r"|(?:₹|Rs\.?|INR)\s?[\d,]{0,13}\d(?:\.\d{1,2})?"  # an amount
     r"|\b[A-Z]{2,8}-?\d{2,}[\w-]{0,20}"  # an order, invoice or ticket number
     r"|\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w{0,6}\b"
     r"|\+?\b\d{10,13}\b"  # a phone number
@@ -35,44 +35,18 @@ _WORD = re.compile(r"[^\W\d_]{5,}")
 _NO_TOPICS = frozenset(
     {
         "about",
-        "above",
-        "after",
-        "again",
         "answer",
-        "between",
-        "briefly",
-        "bullet",
-        "categorise",
-        "categorize",
-        "classify",
         "customer",
-        "describe",
-        "either",
-        "email",
+        "draft",
         "explain",
-        "extract",
         "following",
-        "given",
-        "label",
         "message",
         "please",
-        "points",
-        "question",
         "reply",
-        "sentence",
-        "should",
         "summarise",
-        "summarize",
         "their",
-        "there",
-        "these",
-        "thing",
         "ticket",
-        "which",
-        "while",
         "write",
-        "would",
-        "words",
     }
 )
 _SENTENCES = (

@@ -104,7 +104,7 @@ class Changes:
     ended: list[Row] = field(default_factory=list)
     results: list[Row] = field(default_factory=list)
     finished: list[Row] = field(default_factory=list)
-    moved: list[Row] = field(default_factory=list)
+    moved: dict[int, Row] = field(default_factory=dict)
     cleared: list[Row] = field(default_factory=list)
     other: list[Statement] = field(default_factory=list)
 
@@ -208,8 +208,8 @@ class Changes:
             self.cleared.append((self.run, result.line))
 
     def move(self, move: TierMove) -> None:
-        """A queued record that goes on in another tier."""
-        self.moved.append((self.run, move.line, move.tier))
+        """A queued record that goes on in another tier; its last move counts."""
+        self.moved[move.line] = (self.run, move.line, move.tier)
 
     def statements(self) -> Iterator[Statement]:
         """The transaction's statements, in an order in which every row finds what it refers to."""
@@ -220,8 +220,8 @@ class Changes:
             (INSERT_ATTEMPTS, self.started),
             (END_ATTEMPTS, self.ended),
             (INSERT_RESULTS, self.results),
+            (MOVE_RECORDS, list(self.moved.values())),
             (FINISH_RECORDS, self.finished),
-            (MOVE_RECORDS, self.moved),
             (CLEAR_REQUESTS, self.cleared),
         )
         for (sql, width), rows in groups:

@@ -1,0 +1,163 @@
+"""A gateway that answers as a test says and keeps its own account, and a way to run batchrouter against it."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from batchrouter import api
+from batchrouter.core.options import InputOptions, RunOptions
+from batchrouter.core.settings import Settings
+from batchrouter.reporting.figures import RunReport
+
+Reply = dict[str, Any] | web.Response | str | None
+PRICES = {"small": (10, 40), "middle": (100, 400), "large": (300, 1500)}
+
+
+def completion(
+    content: str | None = "yes", *, finish: str = "stop", tokens: tuple[int, int] = (20, 5), **message: Any
+) -> dict[str, Any]:
+    """A good answer that counts ``tokens``."""
+    return {
+        "id": "1",
+        "choices": [{"message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}],
+        "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]},
+    }
+
+
+def problem(status: int, message: str = "no", headers: dict[str, str] | None = None, **error: Any) -> web.Response:
+    """An error answer in OpenAI's shape."""
+    return web.json_response({"error": {"message": message, **error}}, status=status, headers=headers)
+
+
+@dataclass
+class Gateway:
+    """``reply(body, n)`` is asked for the n-th request (from 0): a completion, a response, or None: close the connection."""
+
+    reply: Callable[[dict[str, Any], int], Any] = lambda _body, _n: completion()
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    paid_nano: int = 0
+    base_url: str = ""
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        self.requests.append(body)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            reply = self.reply(body, len(self.requests) - 1)
+            if asyncio.iscoroutine(reply):
+                reply = await reply
+        finally:
+            self.in_flight -= 1
+        if reply is None:
+            assert request.transport
+            request.transport.close()
+            return web.Response()
+        if isinstance(reply, web.StreamResponse):
+            return reply
+        if usage := reply.get("usage"):
+            price_in, price_out = PRICES[body["model"]]
+            self.paid_nano += 1000 * (usage["prompt_tokens"] * price_in + usage["completion_tokens"] * price_out)
+        return web.json_response(reply)
+
+    def prompts(self) -> list[str]:
+        """The last message of each request."""
+        return [request["messages"][-1]["content"] for request in self.requests]
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    one = Gateway()
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", one.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    one.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield one
+    await runner.cleanup()
+
+
+@dataclass
+class Job:
+    """An input, a database and settings, run as often as a test likes."""
+
+    folder: Path
+    gateway: Gateway
+    settings: dict[str, Any]
+    input_options: InputOptions = field(default_factory=InputOptions)
+
+    @property
+    def input(self) -> Path:
+        return self.folder / "in.jsonl"
+
+    @property
+    def db(self) -> Path:
+        return self.folder / "runs.db"
+
+    def write(self, lines: Iterable[dict[str, Any] | str], *, append: bool = False) -> None:
+        """Put lines into the input."""
+        text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
+        with self.input.open("a" if append else "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def prompts(self, *prompts: str) -> None:
+        """One record for each prompt."""
+        self.write({"prompt": prompt} for prompt in prompts)
+
+    async def run(self, **options: Any) -> RunReport:
+        """``batchrouter run``, in this process."""
+        return await api.run(
+            str(self.input),
+            db=self.db,
+            settings=Settings.model_validate(self.settings),
+            input_options=self.input_options,
+            options=RunOptions(**options),
+        )
+
+    async def resume(self, run: str = "latest", **options: Any) -> RunReport:
+        """``batchrouter resume``."""
+        return await api.resume(
+            run, db=self.db, settings=Settings.model_validate(self.settings), options=RunOptions(**options)
+        )
+
+    def rows(self, sql: str) -> list[Any]:
+        """What a person with a shell sees."""
+        connection = sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def answers(self, columns: str) -> list[Any]:
+        """Columns of the view ``answers`` in line order."""
+        return self.rows(f"SELECT {columns} FROM answers ORDER BY run, line")
+
+    def check(self) -> None:
+        """Every invariant of the database holds."""
+        assert [finding.what for finding in api.verify(self.db) if finding.level != "ok"] == []
+
+
+@pytest.fixture
+def job(tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setenv("TEST_KEY", "sk-test")
+    settings = {
+        "gateway": {"base_url": gateway.base_url, "api_key_env": "TEST_KEY"},
+        "tier": {
+            "simple": {"models": ["small"], "max_output_tokens": 100},
+            "medium": {"models": ["middle"], "max_output_tokens": 100},
+            "complex": {"models": ["large"], "max_output_tokens": 100},
+        },
+        "model": {name: {"input": price_in, "output": price_out} for name, (price_in, price_out) in PRICES.items()},
+    }
+    return Job(tmp_path, gateway, settings)

@@ -1,0 +1,290 @@
+"""The retry table seen from outside: requests made, states, exit codes, money."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from batchrouter import api
+from batchrouter.core.options import RetrySelection
+from batchrouter.core.settings import Settings
+from tests.acceptance.conftest import Job, completion, problem
+
+LATER = {"Retry-After": "0"}
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once: the times themselves are tested as values."""
+    monkeypatch.setattr("batchrouter.core.retry.BACKOFF_BASE_S", 0.0)
+    monkeypatch.setattr("batchrouter.engine.model.PAUSE_FIRST_S", 0.0)
+
+
+def first_then(first: Any, times: int = 1) -> Any:
+    """``first`` so many times, then a good answer."""
+    return lambda _body, n: (first() if callable(first) else first) if n < times else completion()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "times", "requests"),
+    [
+        (lambda: problem(500), 3, 4),
+        (lambda: problem(503, headers=LATER), 1, 2),
+        (lambda: problem(529), 8, 9),
+        (lambda: problem(429, headers=LATER), 30, 31),
+        (lambda: problem(408), 2, 3),
+        (lambda: web.Response(text="<html>hello"), 1, 2),
+        (lambda: completion(""), 1, 2),
+        (lambda: None, 2, 3),
+    ],
+)
+async def test_what_passes_is_tried_again(job: Job, trouble: Any, times: int, requests: int) -> None:
+    job.gateway.reply = first_then(trouble, times)
+    job.prompts("hi")
+    assert (await job.run()).exit_code == 0
+    assert len(job.gateway.requests) == requests
+    assert job.answers("status, attempts") == [("done", requests)]
+    job.check()
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (problem, 422),
+        (problem, 400),
+        (problem, 418),
+    ],
+)
+async def test_what_cannot_help_is_not_tried_again(job: Job, reply: Any, error: int) -> None:
+    job.gateway.reply = lambda _body, _n: reply(error, "not like this")
+    job.prompts("hi")
+    assert (await job.run()).exit_code == 3
+    assert len(job.gateway.requests) == 1
+    assert job.answers("status, error") == [("failed", f"{error}: not like this")]
+    job.check()
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (lambda: problem(401, "bad key"), 77),
+        (lambda: problem(402, "pay"), 77),
+        (lambda: problem(429, "quota", code="insufficient_quota"), 77),
+        (lambda: web.Response(status=308, headers={"Location": "https://elsewhere.example"}), 78),
+    ],
+)
+async def test_what_concerns_all_records_stops_the_run_with_nothing_failed(job: Job, reply: Any, code: int) -> None:
+    job.gateway.reply = lambda _body, _n: reply()
+    job.prompts(*(f"{n}" for n in range(200)))
+    assert (await job.run(concurrency=4)).exit_code == code
+    assert len(job.gateway.requests) <= 4
+    assert set(job.answers("status")) == {("pending",)}
+    job.gateway.reply = lambda _body, _n: completion()
+    assert (await job.run()).exit_code == 0
+    job.check()
+
+
+async def test_an_unknown_model_gives_way_to_the_tiers_next(job: Job) -> None:
+    job.gateway.reply = lambda body, _n: (
+        problem(404, code="model_not_found") if body["model"] == "small" else completion()
+    )
+    job.settings["tier"]["simple"]["models"] = ["small", "middle"]
+    job.prompts("a", "b", "c")
+    assert (await job.run(concurrency=1)).exit_code == 0
+    assert [body["model"] for body in job.gateway.requests] == ["small", "middle", "middle", "middle"]
+    job.check()
+
+
+async def test_no_known_model_left_is_a_matter_of_configuration(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: problem(404, code="model_not_found")
+    job.prompts("a")
+    assert (await job.run()).exit_code == 78
+    assert job.answers("status") == [("pending",)]
+
+
+async def test_refusals_that_are_all_alike_stop_the_run_and_fail_nobody(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: problem(400, "unknown parameter: max_tokens")
+    job.prompts(*(f"{n}" for n in range(60)))
+    assert (await job.run(concurrency=1)).exit_code == 78
+    assert len(job.gateway.requests) == 20
+    assert set(job.answers("status")) == {("pending",)}
+    job.gateway.reply = lambda _body, _n: completion()
+    assert (await job.run()).exit_code == 0
+    job.check()
+
+
+async def test_a_few_bad_records_fail_and_the_rest_is_done(job: Job) -> None:
+    job.gateway.reply = lambda body, _n: problem(400) if "bad" in body["messages"][0]["content"] else completion()
+    job.prompts(*["bad"] * 5, *["good"] * 5)
+    assert (await job.run(concurrency=1)).exit_code == 3
+    assert job.answers("status") == [("failed",)] * 5 + [("done",)] * 5
+    job.check()
+
+
+async def test_a_gateway_that_answers_rubbish_is_not_paid_for_ever(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: web.Response(text="<html>")
+    job.prompts(*(f"{n}" for n in range(500)))
+    report = await job.run(concurrency=2)
+    assert report.exit_code == 69
+    assert len(job.gateway.requests) <= 55
+    assert report.summary.run.wasted == report.summary.run.cost != 0
+    job.check()
+
+
+async def test_an_outage_longer_than_the_patience_leaves_every_record_pending(job: Job) -> None:
+    job.settings["gateway"]["patience_s"] = 0.3
+    job.gateway.reply = lambda _body, _n: problem(503)
+    job.settings["run"] = {"max_attempts": 50}
+    job.prompts("a", "b", "c")
+    assert (await job.run()).exit_code in (69, 3)
+    job.check()
+
+
+async def test_nobody_at_the_address_is_no_attempt_used_and_69(job: Job) -> None:
+    job.settings["gateway"] |= {"base_url": "http://127.0.0.1:1", "patience_s": 0.3}
+    job.prompts("a", "b")
+    report = await job.run()
+    assert report.exit_code == 69
+    assert job.answers("status, cost_nano") == [("pending", 0), ("pending", 0)]
+    assert report.summary.run.unknown_calls == 0
+    job.check()
+
+
+async def test_a_record_too_long_goes_to_a_tier_with_room(job: Job) -> None:
+    job.settings["model"]["small"]["context"] = 50
+    job.settings["model"]["middle"]["context"] = 50
+    job.write([{"prompt": "x" * 400, "max_tokens": 5}])
+    assert (await job.run()).exit_code == 0
+    assert [body["model"] for body in job.gateway.requests] == ["large"]
+    assert job.answers("tier, escalated_from") == [("complex", "simple")]
+    job.check()
+
+
+async def test_a_record_that_no_model_can_take_fails_without_a_call(job: Job) -> None:
+    for model in job.settings["model"].values():
+        model["supports"] = ["vision"]
+    job.write([{"prompt": "hi", "tools": [{"type": "function", "function": {"name": "f"}}]}])
+    assert (await job.run()).exit_code == 3
+    assert job.gateway.requests == []
+    job.check()
+
+
+async def test_the_gateways_word_that_a_record_is_too_large_moves_it_up(job: Job) -> None:
+    job.gateway.reply = lambda body, _n: (
+        problem(400, code="context_length_exceeded") if body["model"] != "large" else completion()
+    )
+    job.prompts("hi")
+    assert (await job.run()).exit_code == 0
+    assert [body["model"] for body in job.gateway.requests] == ["small", "middle", "large"]
+    job.check()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda: completion(None, refusal="I cannot"),
+        lambda: completion("", finish="content_filter"),
+        lambda: problem(400, code="content_filter"),
+    ],
+)
+async def test_a_failed_check_escalates_one_step_and_the_last_answer_is_kept(job: Job, reply: Any) -> None:
+    job.gateway.reply = lambda body, _n: completion("done", tokens=(10, 1)) if body["model"] == "middle" else reply()
+    job.prompts("hi")
+    assert (await job.run()).exit_code == 0
+    assert job.answers("status, tier, escalated_from, attempts") == [("done", "medium", "simple", 2)]
+    job.gateway.reply = lambda _body, _n: reply()
+    job.prompts("other")
+    assert (await job.run()).exit_code == 3
+    assert job.answers("status, tier, attempts")[-1] == ("failed", "medium", 2)
+    job.check()
+
+
+async def test_escalation_can_be_turned_off(job: Job) -> None:
+    job.settings["routing"] = {"escalate": False}
+    job.gateway.reply = lambda _body, _n: completion(None, refusal="I cannot")
+    job.prompts("hi")
+    assert (await job.run()).exit_code == 3
+    assert len(job.gateway.requests) == 1
+
+
+async def test_our_own_cap_is_raised_once_and_a_records_own_is_meant(job: Job) -> None:
+    def cut_at(body: dict[str, Any], _n: int) -> dict[str, Any]:
+        return completion("half", finish="length") if body["max_tokens"] <= 100 else completion("whole")
+
+    job.gateway.reply = cut_at
+    job.write([{"prompt": "hi"}, {"prompt": "hi", "max_tokens": 1}])
+    assert (await job.run(concurrency=1)).exit_code == 0
+    assert [body["max_tokens"] for body in job.gateway.requests] == [100, 200, 1]
+    assert job.answers("answer, attempts") == [("whole", 2), ("half", 1)]
+    job.gateway.reply = lambda _body, _n: completion("half", finish="length")
+    job.prompts("again")
+    assert (await job.run()).exit_code == 3
+    assert job.answers("status, answer, attempts")[-1] == ("failed", "half", 2)
+    job.check()
+
+
+async def test_expectations_of_a_record_are_checked(job: Job) -> None:
+    job.gateway.reply = lambda body, _n: completion("maybe" if body["model"] == "small" else "yes")
+    job.write([{"prompt": "hi", "expect": {"one_of": ["yes", "no"]}}])
+    assert (await job.run()).exit_code == 0
+    assert job.answers("tier, answer") == [("medium", "yes")]
+    assert all("expect" not in json.dumps(body) for body in job.gateway.requests)
+
+
+async def test_a_lost_answer_is_repeated_once_and_shown_as_possibly_paid(job: Job) -> None:
+    job.settings["gateway"]["timeout_s"] = 0.2
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    job.gateway.reply = lambda _body, n: hang() if n == 0 else completion()
+    job.prompts("hi")
+    report = await job.run()
+    assert report.exit_code == 0
+    run = report.summary.run
+    assert run.unknown_calls == 1
+    assert run.unknown_cost is not None
+    assert run.unknown_cost > (run.cost or 0)
+    job.check()
+
+
+async def test_without_usage_the_worst_case_is_charged_and_flagged(job: Job) -> None:
+    reply = completion()
+    del reply["usage"]
+    job.gateway.reply = lambda _body, _n: reply
+    job.prompts("hi")
+    report = await job.run()
+    assert job.rows("SELECT cost_source, cost_nano = reserved_nano FROM attempts") == [("reserved", 1)]
+    assert report.summary.run.baseline is None
+    job.check()
+
+
+async def test_retry_does_failed_records_again_as_a_new_generation(job: Job) -> None:
+    job.gateway.reply = lambda body, _n: problem(422) if "bad" in body["messages"][0]["content"] else completion()
+    job.prompts("good", "bad")
+    assert (await job.run()).exit_code == 3
+    job.gateway.reply = lambda _body, _n: completion("now")
+    settings = Settings.model_validate(job.settings)
+    queued, report = await api.retry("latest", db=job.db, settings=settings, which=RetrySelection(tasks=("none",)))
+    assert (queued, report) == (0, None)
+    queued, report = await api.retry("latest", db=job.db, settings=settings)
+    assert (queued, report.exit_code if report else None) == (1, 0)
+    assert job.answers("status, answer, attempts") == [("done", "yes", 1), ("done", "now", 2)]
+    assert job.rows("SELECT generation, state FROM results WHERE line = 2") == [(1, "failed"), (2, "done")]
+    job.check()
+
+
+async def test_reported_costs_are_taken_where_they_are_trusted(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: {
+        **completion(),
+        "usage": {"prompt_tokens": 20, "completion_tokens": 5, "cost": 0.001},
+    }
+    job.settings["gateway"]["trust_reported_cost"] = "USD"
+    job.settings["exchange"] = {"USD": "86.40"}
+    job.settings["model"]["small"] = {}
+    job.prompts("hi")
+    assert (await job.run()).exit_code == 0
+    assert job.rows("SELECT cost_nano, cost_source, reserved_nano FROM attempts") == [(86_400_000, "gateway", None)]
+    job.check()

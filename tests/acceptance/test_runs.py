@@ -1,0 +1,170 @@
+"""The main job through the real path: lines in, answers and costs out."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing
+from batchrouter.core.options import MaxFailed
+from tests.acceptance.conftest import Job, completion, problem
+
+LONG = "word " * 60
+
+
+async def test_each_line_is_answered_by_the_right_tier_and_paid_to_the_last_nano(job: Job) -> None:
+    job.prompts("Classify: good or bad? fine", LONG, "Please compare the two offers", "hello")
+    report = await job.run()
+    assert report.exit_code == 0
+    assert job.answers("line, status, tier, model, answer, cost_nano") == [
+        (1, "done", "simple", "small", "yes", 400_000),
+        (2, "done", "medium", "middle", "yes", 4_000_000),
+        (3, "done", "complex", "large", "yes", 13_500_000),
+        (4, "done", "simple", "small", "yes", 400_000),
+    ]
+    assert sum(row[0] for row in job.answers("cost_nano")) == job.gateway.paid_nano
+    run = report.summary.run
+    assert (run.cost, run.baseline, run.saved) == (0.0183, 0.054, 0.0357)
+    job.check()
+
+
+async def test_a_second_and_a_third_start_make_no_call_and_exit_as_the_first(job: Job) -> None:
+    job.write([{"prompt": "hello"}, "{broken"])
+    codes = [(await job.run()).exit_code for _ in range(3)]
+    assert codes == [ExitCode.SOME_FAILED] * 3
+    assert len(job.gateway.requests) == 1
+    assert len(job.rows("SELECT * FROM runs")) == 1
+
+
+async def test_the_body_reaches_the_gateway_as_it_was_read_but_for_the_model(job: Job) -> None:
+    job.write(
+        [
+            '{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}],"seed":18446744073709551617,"max_tokens":7}}'
+        ]
+    )
+    await job.run()
+    assert job.gateway.requests == [
+        {
+            "model": "small",
+            "messages": [{"role": "user", "content": "hi"}],
+            "seed": 18446744073709551617,
+            "max_tokens": 7,
+        }
+    ]
+
+
+async def test_without_routing_each_record_keeps_its_model(job: Job) -> None:
+    job.write([{"model": "large", "prompt": "hi"}, {"model": "small", "prompt": "hi"}])
+    job.input_options = type(job.input_options)(no_routing=True)
+    assert (await job.run()).exit_code == 0
+    assert job.answers("tier, model") == [(None, "large"), (None, "small")]
+    job.check()
+
+
+async def test_a_model_without_a_price_ends_before_the_first_call(job: Job) -> None:
+    job.prompts("hi")
+    job.settings["model"]["small"] = {}
+    with pytest.raises(ConfigurationError, match="no price"):
+        await job.run()
+    assert job.gateway.requests == []
+
+
+async def test_a_missing_input_leaves_no_run_behind(job: Job) -> None:
+    with pytest.raises(InputMissing):
+        await job.run()
+
+
+async def test_rows_with_a_template(job: Job) -> None:
+    job.write([{"review": "great", "n": 1}, {"n": 2}])
+    job.input_options = type(job.input_options)(template="Is this good? {review}", id_field="n")
+    assert (await job.run()).exit_code == 3
+    assert job.gateway.prompts() == ["Is this good? great"]
+    (first, second) = job.answers("id, status, metadata, error")
+    assert first == ("1", "done", '{"review": "great", "n": 1}', None)
+    assert second[1] == "rejected"
+    assert "review" in second[3]
+
+
+async def test_limit_does_the_first_records_and_a_later_run_the_rest(job: Job) -> None:
+    job.prompts("one", "two", "three", "four")
+    assert (await job.run(limit=2)).exit_code == 4
+    assert (await job.run(limit=2)).exit_code == 4
+    assert sorted(job.gateway.prompts()) == ["one", "two"]
+    assert (await job.run()).exit_code == 0
+    assert sorted(job.gateway.prompts()) == ["four", "one", "three", "two"]
+    job.check()
+
+
+async def test_a_limit_beyond_the_input_changes_nothing(job: Job) -> None:
+    job.prompts("one", "two")
+    assert (await job.run(limit=2)).exit_code == 0
+
+
+async def test_no_time_left_stops_before_the_first_call(job: Job) -> None:
+    job.prompts("one")
+    assert (await job.run(max_duration_s=0.0)).exit_code == 4
+    assert job.gateway.requests == []
+
+
+async def test_max_failed_makes_a_run_with_few_failures_clean(job: Job) -> None:
+    job.gateway.reply = lambda body, _n: problem(400) if "bad" in body["messages"][-1]["content"] else completion()
+    job.prompts("good", "bad")
+    assert (await job.run(max_failed=MaxFailed.parse("50%"))).exit_code == 0
+    assert (await job.run()).exit_code == 0
+
+
+async def test_the_budget_is_never_exceeded_and_what_fits_is_done(job: Job) -> None:
+    job.prompts(*(f"question {n}" for n in range(50)))
+    job.settings["run"] = {"budget": Decimal("0.02")}
+    report = await job.run()
+    assert report.exit_code == ExitCode.BUDGET
+    assert report.summary.run.cost is not None
+    assert 0.005 < report.summary.run.cost <= 0.02
+    assert job.gateway.paid_nano <= 20_000_000
+    job.settings["run"] = {"budget": Decimal(10)}
+    assert (await job.run()).exit_code == 0
+    assert len(job.gateway.requests) == 50
+    job.check()
+
+
+async def test_a_record_too_dear_for_the_budget_does_not_stop_those_that_fit(job: Job) -> None:
+    job.write([{"prompt": "Compare it", "max_tokens": 100_000}, {"prompt": "hi"}, {"prompt": "ho"}])
+    job.settings["run"] = {"budget": Decimal(1)}
+    assert (await job.run()).exit_code == 76
+    assert job.answers("status") == [("pending",), ("done",), ("done",)]
+
+
+async def test_saved_is_measured_against_the_requested_model_if_asked(job: Job) -> None:
+    job.write([{"model": "middle", "prompt": "hi"}])
+    job.settings["run"] = {"baseline": "requested"}
+    run = (await job.run()).summary.run
+    assert (run.cost, run.baseline) == (0.0004, 0.004)
+    job.settings["run"] = {"baseline": "requested"}
+    job.write([{"prompt": "no model named"}], append=True)
+    assert (await job.run()).summary.run.baseline is None
+    job.check()
+
+
+async def test_requests_of_done_records_are_cleared_if_asked(job: Job) -> None:
+    job.prompts("hi")
+    job.settings["run"] = {"keep_requests": "until_done"}
+    await job.run()
+    assert job.answers("request, answer") == [(None, "yes")]
+    job.check()
+
+
+async def test_concurrency_caps_all_calls_in_flight(job: Job) -> None:
+    async def slow(_body: object) -> dict[str, object]:
+        await asyncio.sleep(0)
+        return completion()
+
+    job.gateway.reply = lambda body, _n: slow(body)
+    job.prompts(*(["compare", "hi", LONG] * 10))
+    await job.run(concurrency=3)
+    assert job.gateway.most_in_flight <= 3
+
+
+async def test_an_empty_input_is_a_finished_run(job: Job) -> None:
+    job.write([])
+    assert (await job.run()).exit_code == 0
+    job.check()

@@ -1,0 +1,131 @@
+"""Which run does `run` mean? Each row of the table, by hand."""
+
+import pytest
+
+from batchrouter.core.errors import InputUnfit
+from tests.acceptance.conftest import Job, completion, problem
+
+
+async def unfinished(job: Job) -> None:
+    """A run that stopped with its second record pending."""
+    job.gateway.reply = lambda body, _n: problem(401) if body["messages"][-1]["content"] == "two" else completion()
+    job.prompts("one", "two")
+    assert (await job.run(concurrency=1)).exit_code == 77
+    assert job.answers("status") == [("done",), ("pending",)]
+    job.gateway.reply = lambda _body, _n: completion()
+    job.gateway.requests.clear()
+
+
+async def test_unfinished_and_the_same_goes_on(job: Job) -> None:
+    await unfinished(job)
+    assert (await job.run()).exit_code == 0
+    assert job.gateway.prompts() == ["two"]
+    job.check()
+
+
+async def test_unfinished_with_more_lines_goes_on_with_the_new_ones_included(job: Job) -> None:
+    await unfinished(job)
+    job.write([{"prompt": "three"}], append=True)
+    assert (await job.run()).exit_code == 0
+    assert sorted(job.gateway.prompts()) == ["three", "two"]
+    assert job.answers("run, line, status") == [(1, 1, "done"), (1, 2, "done"), (1, 3, "done")]
+    job.check()
+
+
+async def test_unfinished_and_different_is_refused_with_the_line_and_both_ways_out_work(job: Job) -> None:
+    await unfinished(job)
+    job.prompts("one", "changed")
+    with pytest.raises(InputUnfit, match="line 2 has changed"):
+        await job.run()
+    assert job.gateway.requests == []
+    assert (await job.resume("1")).exit_code == 0
+    assert job.gateway.prompts() == ["two"]
+    assert (await job.run(new=True)).exit_code == 0
+    assert job.answers("run, status") == [(1, "done"), (1, "done"), (2, "done"), (2, "done")]
+    job.check()
+
+
+async def test_finished_and_the_same_makes_no_call(job: Job) -> None:
+    job.prompts("one")
+    assert (await job.run()).exit_code == 0
+    assert (await job.run()).exit_code == 0
+    assert len(job.gateway.requests) == 1
+
+
+async def test_finished_with_more_lines_is_the_same_run_with_the_new_lines(job: Job) -> None:
+    job.prompts("one")
+    await job.run()
+    job.write([{"prompt": "two"}], append=True)
+    assert (await job.run()).exit_code == 0
+    assert job.gateway.prompts() == ["one", "two"]
+    assert job.answers("run, line") == [(1, 1), (1, 2)]
+    job.check()
+
+
+async def test_finished_and_different_is_a_new_run(job: Job) -> None:
+    job.prompts("one")
+    await job.run()
+    job.prompts("other")
+    assert (await job.run()).exit_code == 0
+    assert job.answers("run, line") == [(1, 1), (2, 1)]
+    job.check()
+
+
+async def test_a_name_finds_its_run_whatever_the_path(job: Job) -> None:
+    job.prompts("one")
+    await job.run(name="nightly")
+    job.input.rename(job.folder / "moved.jsonl")
+    moved = Job(job.folder, job.gateway, job.settings)
+    type(moved).input = property(lambda self: self.folder / "moved.jsonl")  # type: ignore[assignment,method-assign]
+    try:
+        assert (await moved.run(name="nightly")).exit_code == 0
+        assert (await moved.run(name="another")).exit_code == 0
+    finally:
+        type(moved).input = property(lambda self: self.folder / "in.jsonl")  # type: ignore[assignment,method-assign]
+    assert moved.rows("SELECT run, name FROM runs") == [(1, "nightly"), (2, "another")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"routing": {"rule": [{"tier": "complex", "contains": ["one"]}]}},
+        {"request": {"temperature": 0}},
+        {"task": {"x": {"tier": "simple"}}},
+        {"expect": {"max_words": 3}},
+    ],
+)
+async def test_settings_that_records_carry_may_not_change_on_an_unfinished_run(
+    job: Job, change: dict[str, object]
+) -> None:
+    await unfinished(job)
+    job.settings |= change
+    with pytest.raises(InputUnfit, match="settings that records carry"):
+        await job.run()
+    assert (await job.resume()).exit_code == 0
+    assert job.gateway.prompts() == ["two"]
+
+
+async def test_prices_limits_and_models_may_change_and_each_attempt_names_its_configuration(job: Job) -> None:
+    await unfinished(job)
+    job.settings["model"]["small"]["input"] = 20
+    job.settings["model"]["small"]["rpm"] = 6000
+    job.settings["tier"]["simple"]["models"] = ["middle", "small"]
+    assert (await job.run()).exit_code == 0
+    assert job.answers("model, cost_nano") == [("small", 400_000), ("middle", 4_000_000)]
+    assert len(job.rows("SELECT DISTINCT config FROM attempts")) == 2
+    job.check()
+
+
+async def test_resume_of_a_vanished_input_does_what_was_taken_in(job: Job) -> None:
+    await unfinished(job)
+    job.input.unlink()
+    assert (await job.resume()).exit_code == 0
+    job.check()
+
+
+async def test_an_unfinished_last_line_that_is_completed_later_is_a_changed_line(job: Job) -> None:
+    job.input.write_text('{"prompt": "one"}\n{"prompt": "tw')
+    assert (await job.run()).exit_code == 3
+    job.input.write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    assert (await job.run()).exit_code == 0
+    assert job.answers("run, status") == [(1, "done"), (1, "rejected"), (2, "done"), (2, "done")]
