@@ -1,3 +1,73 @@
-"""Run a JSONL file of LLM requests through the cheapest model that does each one well."""
+"""Run a JSONL file of LLM requests through the cheapest model that does each one well.
+
+The same functions as the command line's, for programs: ``await batchrouter.run("tickets.jsonl", db=Path("night.db"))``.
+They are loaded when they are first used, so that ``batchrouter --help`` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchrouter.api import estimate, load_settings, report, results, resume, route, run
+    from batchrouter.core.errors import (
+        AccessRefused,
+        BatchRouterError,
+        BudgetReached,
+        ConfigurationError,
+        DatabaseUnfit,
+        ExitCode,
+        GatewayUnavailable,
+        InputMissing,
+        InputUnfit,
+        Interrupted,
+        StorageFailed,
+    )
+    from batchrouter.core.options import InputOptions, RunOptions
+    from batchrouter.core.records import Decision, Record, Result
+    from batchrouter.core.settings import Settings
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AccessRefused",
+    "BatchRouterError",
+    "BudgetReached",
+    "ConfigurationError",
+    "DatabaseUnfit",
+    "Decision",
+    "ExitCode",
+    "GatewayUnavailable",
+    "InputMissing",
+    "InputOptions",
+    "InputUnfit",
+    "Interrupted",
+    "Record",
+    "Result",
+    "RunOptions",
+    "Settings",
+    "StorageFailed",
+    "__version__",
+    "estimate",
+    "load_settings",
+    "report",
+    "results",
+    "resume",
+    "route",
+    "run",
+]
+
+_HOMES = ("core.errors", "core.options", "core.records", "core.settings", "api")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"batchrouter.{home}")
+            if hasattr(module, name):
+                globals()[name] = value = getattr(module, name)
+                return value
+    raise AttributeError(f"module 'batchrouter' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,7 +6,7 @@ All of them raise ``BatchRouterError`` or a child of it for anything that a pers
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from batchrouter.assembly import demo_room, examination, wiring
 from batchrouter.assembly.desk import open_desk
 from batchrouter.core.findings import Finding
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
-from batchrouter.core.records import Decision, Record, Rejection, RequestText
+from batchrouter.core.records import Decision, Record, Rejection, RequestText, Result
 from batchrouter.core.settings import Settings
 from batchrouter.intake import configuration
 from batchrouter.intake.source import FileSource
@@ -47,7 +47,7 @@ async def run(
     source: str,
     *,
     db: Path,
-    settings: Settings,
+    settings: Settings | None = None,
     input_options: InputOptions = InputOptions(),
     options: RunOptions = RunOptions(),
     observer: Observer | None = None,
@@ -55,9 +55,9 @@ async def run(
     """Start the run that this input means, or go on with it; the same call every night.
 
     ``source`` is a path, or ``-`` for stdin (which needs ``options.name``). The report's ``exit_code`` is that of the
-    command line.
+    command line. ``settings`` None: those of ``load_settings()``.
     """
-    async with open_desk(db, settings, options, observer) as desk:
+    async with open_desk(db, settings or load_settings(), options, observer) as desk:
         return await desk.finish(await desk.finder.by_input(source, input_options, options))
 
 
@@ -152,6 +152,12 @@ def report(run: str = "latest", *, db: Path) -> figures.Summary:
     """The figures of a run."""
     with open_reader(db) as reader:
         return figures.summary(reader, figures.find_run(reader, run))
+
+
+def results(run: str = "latest", *, db: Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
+    """The outcome of each line of a run in input order (no ``statuses``: all lines), read as they are asked for."""
+    with open_reader(db) as reader:
+        yield from exporting.results(reader, figures.find_run(reader, run), statuses)
 
 
 def export(

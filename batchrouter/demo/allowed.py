@@ -22,7 +22,8 @@ _BULLETS = re.compile(
     re.IGNORECASE,
 )
 _LISTS: tuple[re.Pattern[str], ...] = (
-    re.compile(rf"\bone of(?: the following| these)?(?: (?:{_NOUNS}))?\s*[:(\[—-]?\s*{_SEGMENT}", re.IGNORECASE),
+    re.compile(rf"\bone of(?: the following| these)?(?: (?:{_NOUNS}))?\s*[:(\[—-]\s*{_SEGMENT}", re.IGNORECASE),
+    re.compile(rf"\bone of (?!(?:the|these|those|them|our|your|my|its)\b){_SEGMENT}", re.IGNORECASE),
     re.compile(rf"\b(?:{_NOUNS})(?: are)?\s*[:(\[]\s*{_SEGMENT}", re.IGNORECASE),
     re.compile(rf"\b(?:{_VERBS})\b[^.:;\n]{{0,120}}?\b(?:as|into|under)\b[\s:]*{_SEGMENT}", re.IGNORECASE),
 )
@@ -81,6 +82,10 @@ def json_keys(text: str) -> list[str]:
 
 
 def _split(segment: str) -> list[str]:
+    """The labels of a list, or [] where it is none. A colon after two of them ends it: what follows is the text."""
+    before, colon, _ = segment.partition(":")
+    if colon and len(listed := _split(before)) > 1:
+        return listed
     separator = _OR if re.search(r"\bor\b|/|\|", segment) else _AND
     listed = [label for piece in separator.split(segment) if (label := _label(piece))]
     fits = all(len(label) <= 30 and len(label.split()) <= 3 for label in listed)

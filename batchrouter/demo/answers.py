@@ -17,7 +17,8 @@ from batchrouter.demo.request import ChatRequest, RequestError
 from batchrouter.demo.schema import by_name, instance
 
 LOOKED_AT_CHARACTERS = 800
-LONG_PROMPT_WORDS = 50
+SHORT_PROMPT_WORDS, LONG_PROMPT_WORDS = 25, 50
+INSTRUCTION_WORDS = 5
 
 _TIERS = ("simple",) * 12 + ("medium",) * 5 + ("complex",) * 3
 _ADVERSE = frozenset({"yes", "true", "worse", "materially worse", "fail", "bad"})
@@ -135,13 +136,15 @@ def _free_text(prompt: str, draw: Draw) -> str:
     topic = _topic(lower)
     if _asks(lower, _SUMMARISES):
         return f"In short, this is about {topic}, and a reply is expected within two working days."
-    is_long = len(start.split()) >= LONG_PROMPT_WORDS
+    words = len(start.split())
+    sentences = 1 if words < SHORT_PROMPT_WORDS else 2 + draw.below(3) + 4 * (words >= LONG_PROMPT_WORDS)
     left = list(_SENTENCES)
-    drawn = [left.pop(draw.below(len(left))) for _ in range(2 + draw.below(3) + 4 * is_long)]
+    drawn = [left.pop(draw.below(len(left))) for _ in range(sentences)]
     return " ".join(drawn).format(topic=topic)
 
 
 def _topic(lower: str) -> str:
     """Two words that the text is about, or seems to be."""
-    words = dict.fromkeys(word for word in _WORD.findall(lower[:300]) if word not in _NO_TOPICS)
+    after_the_instruction = " ".join(lower[:400].split()[INSTRUCTION_WORDS:])
+    words = dict.fromkeys(word for word in _WORD.findall(after_the_instruction) if word not in _NO_TOPICS)
     return " and ".join(list(words)[:2]) or "your request"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 
 from batchrouter.core.errors import StorageFailed
+from batchrouter.core.records import Result
 
 _JSON_COLUMNS = ("request", "response", "metadata")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -41,6 +43,13 @@ def export(
         raise StorageFailed(
             f"{destination} cannot be written: {error.strerror}", "Nothing was changed; choose another -o."
         ) from error
+
+
+def results(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> Iterator[Result]:
+    """The outcome of each line in input order."""
+    names = [field.name for field in dataclasses.fields(Result)]
+    for row in _rows(connection, run, statuses):
+        yield Result(**{name: row[name] for name in names})
 
 
 def _rows(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> Iterable[sqlite3.Row]:

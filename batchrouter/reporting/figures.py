@@ -125,11 +125,18 @@ def run_summary(connection: sqlite3.Connection, run: int) -> RunSummary:
     return RunSummary(**dict(row))
 
 
+_TIERS = """
+SELECT t.* FROM tier_summary t
+LEFT JOIN json_each((SELECT fixed FROM runs WHERE run = ?), '$.tiers') o ON o.value = t.tier
+WHERE t.run = ? ORDER BY o.key, t.records DESC, t.model
+"""
+
+
 def summary(connection: sqlite3.Connection, run: int) -> Summary:
     """Everything that a report shows, from one state of the database."""
     connection.execute("BEGIN")
     try:
-        rows = connection.execute("SELECT * FROM tier_summary WHERE run = ? ORDER BY cost, model", (run,))
+        rows = connection.execute(_TIERS, (run, run))
         tiers = tuple(TierSummary(**dict(row)) for row in rows)
         return Summary(run_summary(connection, run), tiers, top_errors(connection, run))
     finally:

@@ -15,6 +15,7 @@ from batchrouter.demo.faults import Fault
 from batchrouter.demo.request import parse
 
 MODEL = DemoModel("m")
+NOTE = "Write a note on late deliveries in the north-east, and say what we do about them, when the next lorry leaves, and whom a shop can call at night. Be brief."
 
 
 def completed(
@@ -37,6 +38,9 @@ def text_of(prompt: str, **parts: Any) -> str:
         ),
         ("Label this with one of: billing, technical, other.\n\nMy card was charged twice.", "billing technical other"),
         ("Label it (one of the following: Refund | Delivery | Account). Text: hi", "Refund Delivery Account"),
+        ("Classify it as good, bad or mixed.\nAnswer with one of these words and nothing else.", "good bad mixed"),
+        ("Mark it with one of red, green and amber.", "red green amber"),
+        ("Classify it as billing, delivery or account: charged twice, please check.", "billing delivery account"),
         ("Which team should take it: sales, support or finance?", "sales support finance"),
         ("Categories:\n- billing: money\n- technical: bugs\n3. other\nText: hello", "billing technical other"),
         ("Is the sentiment positive/negative/neutral? 'ok product'", "positive negative neutral"),
@@ -89,8 +93,8 @@ def test_a_judging_question_gets_a_verdict(end: str, allowed: set[str], mild: st
 
 
 def test_an_extraction_gets_what_is_there() -> None:
-    answer = text_of("Extract order number and amount: order ORD-88213, ₹2,499, asha@example.in")
-    assert answer == "ORD-88213, ₹2,499, asha@example.in"
+    answer = text_of("Extract order number and amount: order ORD-88213, ₹2,499, asha@example.com")
+    assert answer == "ORD-88213, ₹2,499, asha@example.com"
     assert text_of("Extract the order number: the parcel is late") == "not stated"
 
 
@@ -109,13 +113,13 @@ def test_json_without_a_schema_has_the_keys_that_the_prompt_names() -> None:
 
 
 def test_the_same_seed_and_request_get_the_same_answer_and_other_seeds_others() -> None:
-    prompt = "Write a note on late deliveries."
+    prompt = NOTE
     assert completed(prompt, seed=7) == completed(prompt, seed=7)
     assert len({text_of(prompt, seed=seed) for seed in range(20)}) > 10
 
 
 def test_a_higher_cap_gives_more_of_the_same_text() -> None:
-    prompt = "Write a note on late deliveries."
+    prompt = NOTE
     whole = text_of(prompt)
     cut = completed(prompt, max_tokens=5)
     assert cut.choices[0]["finish_reason"] == "length"
@@ -128,10 +132,10 @@ def test_a_higher_cap_gives_more_of_the_same_text() -> None:
 
 
 def test_choices_differ_and_all_are_counted() -> None:
-    three = completed("Write a note on late deliveries.", n=3)
+    three = completed(NOTE, n=3)
     assert [choice["index"] for choice in three.choices] == [0, 1, 2]
     assert len({choice["message"]["content"] for choice in three.choices}) > 1
-    assert three.usage.completion > completed("Write a note on late deliveries.").usage.completion
+    assert three.usage.completion > completed(NOTE).usage.completion
 
 
 def test_usage_counts_bytes_of_prompts_and_shares_of_the_model() -> None:
@@ -151,11 +155,8 @@ def test_reasoning_can_use_up_the_cap() -> None:
 
 
 def test_faults_of_answers() -> None:
-    whole = completed("Write a note on late deliveries.")
-    empty, refusal, cut = (
-        completed("Write a note on late deliveries.", fault=fault)
-        for fault in (Fault.EMPTY, Fault.REFUSAL, Fault.TRUNCATED)
-    )
+    whole = completed(NOTE)
+    empty, refusal, cut = (completed(NOTE, fault=fault) for fault in (Fault.EMPTY, Fault.REFUSAL, Fault.TRUNCATED))
     assert empty.choices[0]["message"]["content"] == ""
     assert empty.usage.completion == 0
     assert refusal.choices[0]["message"]["content"] is None

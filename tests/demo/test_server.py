@@ -58,7 +58,7 @@ async def test_an_answer_has_the_shape_of_the_protocol_and_says_that_it_is_simul
 
 
 async def test_the_same_seed_gives_the_same_answer_in_another_gateway(client: aiohttp.ClientSession) -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "Write a note on late parcels."}], "n": 2}
+    body = {"model": "m", "messages": [{"role": "user", "content": "Write a note on late parcels. " * 5}], "n": 2}
     replies = []
     for seed in (5, 5, 6):
         async with DemoGateway(seed=seed) as gateway:
