@@ -7,6 +7,8 @@ They are loaded when they are first used, so that ``batchrouter --help`` stays q
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from batchrouter.core.version import VERSION
+
 if TYPE_CHECKING:
     from batchrouter.api import estimate, load_settings, report, results, resume, route, run
     from batchrouter.core.errors import (
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from batchrouter.core.records import Decision, Record, Result
     from batchrouter.core.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AccessRefused",

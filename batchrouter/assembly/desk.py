@@ -10,7 +10,6 @@ from pathlib import Path
 
 import aiosqlite
 
-from batchrouter import __version__
 from batchrouter.assembly import wiring
 from batchrouter.assembly.clock import SystemClock
 from batchrouter.assembly.demo_room import demo_settings
@@ -20,6 +19,7 @@ from batchrouter.assembly.silence import Silent
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
+from batchrouter.core.version import VERSION
 from batchrouter.gateway import open_gateway, read_keys
 from batchrouter.ports import Observer, RunEnd
 from batchrouter.reporting import export, figures
@@ -56,7 +56,7 @@ class Desk:
                 settings = await stack.enter_async_context(demo_settings(settings, self.observer.notice))
             wiring.check_prices(settings)
             keys = read_keys(settings, os.environ)
-            gateway = await stack.enter_async_context(open_gateway(settings, keys, version=__version__))
+            gateway = await stack.enter_async_context(open_gateway(settings, keys, version=VERSION))
             session = Session(
                 self.connection,
                 self.path,

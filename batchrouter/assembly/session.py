@@ -8,7 +8,6 @@ from pathlib import Path
 
 import aiosqlite
 
-from batchrouter import __version__
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.finding import STDIN, Plan
@@ -17,6 +16,7 @@ from batchrouter.core.errors import BatchRouterError, ExitCode, StorageFailed
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.run_end import exit_code
 from batchrouter.core.settings import Settings
+from batchrouter.core.version import VERSION
 from batchrouter.engine.budgeting import Budgeting
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.pipeline import IntakePlan
@@ -78,7 +78,7 @@ class Session:
             self._connection,
             run,
             settings=stored_settings(settings),
-            version=__version__,
+            version=VERSION,
             max_failed=str(max_failed) if max_failed else None,
             now=self._clock.utc(),
         )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -14,30 +18,56 @@ from batchrouter.core.errors import BatchRouterError, ExitCode
 
 log = logging.getLogger("batchrouter")
 
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
+
+
+class OutputClosed(Exception):
+    """Whoever read our output has had enough of it."""
+
+
+class Commands(click.Group):
+    """A group that keeps a closed pipe away from click, which would leave with 1 there and then."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise OutputClosed from None
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command; its exit code. Whatever goes wrong is a sentence on stderr, or an object with ``--json``."""
     from batchrouter.cli.group import batchrouter  # noqa: PLC0415 - the commands import this module
 
+    _prepare_streams()
+    code = _exit_code(batchrouter, arguments)
+    _leave_streams()
+    return int(code)
+
+
+def _exit_code(group: click.Group, arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
-        code = batchrouter.main(list(arguments), prog_name="batchrouter", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _tell(ExitCode.INTERRUPTED, "interrupted", "stopped", "", as_json=as_json)
+        code = group.main(list(arguments), prog_name="batchrouter", standalone_mode=False)
+    except OutputClosed:
+        return ExitCode.OK
+    except click.Abort:
+        return _tell(ExitCode.INTERRUPTED, "interrupted", "interrupted", "", as_json=as_json)
     except click.ClickException as error:
         if as_json:
             return _tell(ExitCode.USAGE, "usage", error.format_message(), "", as_json=True)
-        error.show()
+        with suppress(OSError):
+            error.show()
         return ExitCode.USAGE
     except BatchRouterError as error:
         return _tell(error.exit_code, error.code, error.message, error.hint, as_json=as_json)
-    except BrokenPipeError:
-        # Whoever read our output has had enough of it. Point stdout elsewhere, so that the flush at exit is silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            hint = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
+            return _tell(ExitCode.STORAGE, "storage", str(error), hint, as_json=as_json)
         log.exception("a fault of batchrouter itself")
         message = f"{type(error).__name__}: {error}"
         hint = "This is a fault of batchrouter; the traceback is in the log above. What was committed is intact."
@@ -45,11 +75,48 @@ def run_command_line(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else ExitCode.OK
 
 
-def _tell(code: ExitCode, name: str, message: str, hint: str, *, as_json: bool) -> int:
-    if as_json:
-        click.echo(json.dumps({"error": {"code": name, "message": message, "hint": hint}}, ensure_ascii=False))
-    else:
-        click.echo(f"error: {message}", err=True)
-        if hint:
-            click.echo(f"hint: {hint}", err=True)
+def after_a_run(code: int, tell: Callable[[], None]) -> int:
+    """Tell how a run ended; its exit code stands even where nobody reads what is told."""
+    try:
+        tell()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _point_elsewhere(sys.stdout)
     return code
+
+
+def _tell(code: ExitCode, name: str, message: str, hint: str, *, as_json: bool) -> int:
+    from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
+
+    with suppress(OSError):  # nobody reads it: the code says it still
+        if as_json:
+            click.echo(json.dumps({"error": {"code": name, "message": message, "hint": hint}}))
+        else:
+            click.echo(f"error: {printable_lines(message)}", err=True)
+            if hint:
+                click.echo(f"hint: {printable_lines(hint)}", err=True)
+    return code
+
+
+def _prepare_streams() -> None:
+    """Cron may have closed them, and a locale may lack our signs: neither is a reason to fail."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for the process's life
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _leave_streams() -> None:
+    """Flush now; the interpreter would make an exit code of its own, 120, of what cannot be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _point_elsewhere(stream)
+
+
+def _point_elsewhere(stream: Any) -> None:
+    with suppress(OSError):  # a stream without a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

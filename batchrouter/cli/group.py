@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from batchrouter import __version__
 from batchrouter.cli import looking, running, setting_up
+from batchrouter.cli.exits import Commands
+from batchrouter.core.version import VERSION
 
 _EPILOG = """
 \b
@@ -22,10 +23,15 @@ Exit codes: 0 all answered, 3 some failed or rejected, 4 planned stop, 65-78 see
 """
 
 
-@click.group(
-    epilog=_EPILOG, context_settings={"auto_envvar_prefix": "BATCHROUTER", "help_option_names": ["-h", "--help"]}
-)
-@click.version_option(__version__, prog_name="batchrouter")
+def _variables(command: click.Command, option: click.Option) -> list[str]:
+    """BATCHROUTER_<COMMAND>_<OPTION>, named as the option is on the command line, before a variable of its own."""
+    long = max(option.opts, key=len).lstrip("-").replace("-", "_").upper()
+    own = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+    return [f"BATCHROUTER_{(command.name or '').upper()}_{long}", *own]
+
+
+@click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="batchrouter")
 def batchrouter() -> None:
     """Run a JSONL file of LLM requests through the cheapest model that does each one well.
 
@@ -34,4 +40,7 @@ def batchrouter() -> None:
 
 
 for command in (*running.COMMANDS, *looking.COMMANDS, *setting_up.COMMANDS):
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            parameter.envvar = _variables(command, parameter)
     batchrouter.add_command(command)

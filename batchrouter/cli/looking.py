@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchrouter.cli.options import Common, common_options, input_options
+from batchrouter.cli.parameters import Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions
@@ -29,18 +31,25 @@ def status(watch: bool, common: Common) -> int:  # noqa: FBT001
     batchrouter status --db night.db
     batchrouter status --db night.db --watch
     """
+    with suppress(KeyboardInterrupt) if watch else nullcontext():
+        while _show_status(common, redraw=watch) and watch:
+            time.sleep(WATCH_EVERY_S)
+    return ExitCode.OK
+
+
+def _show_status(common: Common, *, redraw: bool) -> bool:
+    """Print all runs once; whether one of them is running."""
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
-    while True:
-        statuses = api.status(common.database())
-        if common.as_json:
-            print_json({"runs": [one.as_dict() for one in statuses]})
-        else:
-            terminal.print_status(statuses, sys.stdout)
-        if not watch or not any(one.summary.state == "running" for one in statuses):
-            return ExitCode.OK
-        time.sleep(WATCH_EVERY_S)
+    statuses = api.status(common.database())
+    if common.as_json:
+        print_json({"runs": [one.as_dict() for one in statuses]})
+    else:
+        if redraw:
+            click.clear()  # does nothing where stdout is no terminal
+        terminal.print_status(statuses, sys.stdout)
+    return any(one.summary.state == "running" for one in statuses)
 
 
 @click.command(short_help="What was answered, and what it cost.")
@@ -69,10 +78,14 @@ def report(run: str, common: Common) -> int:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file [stdout].")
 @click.option("--format", "form", type=click.Choice(["jsonl", "openai", "csv"]), default="jsonl", show_default=True)
 @click.option(
-    "--status", "statuses", default="", help="done, failed, rejected, pending: some of them, with commas [all]."
+    "--status",
+    "statuses",
+    type=Some("done", "failed", "rejected", "pending"),
+    default=(),
+    help="done, failed, rejected, pending: some of them, with commas [all].",
 )
 @common_options
-def export(run: str, output: Path | None, form: str, statuses: str, common: Common) -> int:
+def export(run: str, output: Path | None, form: str, statuses: tuple[str, ...], common: Common) -> int:
     """Export the lines of RUN in input order; a file appears whole or not at all.
 
     \b
@@ -81,14 +94,11 @@ def export(run: str, output: Path | None, form: str, statuses: str, common: Comm
     """
     from batchrouter import api  # noqa: PLC0415
 
-    wanted = tuple(status.strip() for status in statuses.split(",") if status.strip())
-    if not set(wanted) <= {"done", "failed", "rejected", "pending"}:
-        raise click.BadParameter("some of done, failed, rejected, pending, with commas", param_hint="--status")
-    rows = api.export(run, db=common.database(), destination=output, format=form, statuses=wanted)
+    rows = api.export(run, db=common.database(), destination=output, format=form, statuses=statuses)
     if common.as_json and output:
         print_json({"rows": rows, "output": str(output)})
     elif not common.quiet:
-        click.echo(f"{rows} rows written{f' to {output}' if output else ''}", err=True)
+        click.echo(f"{rows:,} rows written{f' to {output}' if output else ''}", err=True)
     return ExitCode.OK
 
 
@@ -129,6 +139,7 @@ def route(text: str | None, source: str | None, input_options: InputOptions, com
     batchrouter route -i tickets.jsonl --json
     """
     from batchrouter import api  # noqa: PLC0415
+    from batchrouter.reporting.terminal import decision_line  # noqa: PLC0415
 
     if (text is None) == (source is None):
         raise click.UsageError("give either a TEXT or -i INPUT")
@@ -138,7 +149,7 @@ def route(text: str | None, source: str | None, input_options: InputOptions, com
         if common.as_json:
             print_json({"tier": decision.tier, "reason": decision.reason, "router": decision.router})
         else:
-            click.echo(f"{decision.tier}  ({decision.reason})")
+            click.echo(decision_line(decision))
         return ExitCode.OK
     asyncio.run(_route_lines(source or "", settings, input_options, common))
     return ExitCode.OK
@@ -146,6 +157,7 @@ def route(text: str | None, source: str | None, input_options: InputOptions, com
 
 async def _route_lines(source: str, settings: Any, input_options: InputOptions, common: Common) -> None:
     from batchrouter import api  # noqa: PLC0415
+    from batchrouter.reporting.terminal import decision_line, printable  # noqa: PLC0415
 
     async for line, decision in api.route_lines(source, settings=settings, input_options=input_options):
         tier = decision.tier if decision else None
@@ -154,7 +166,7 @@ async def _route_lines(source: str, settings: Any, input_options: InputOptions, 
             router = decision.router if decision else None
             print_json({"line": line.line, "id": line.id, "tier": tier, "reason": reason, "router": router})
         else:
-            click.echo(f"{line.line:>6}  {line.id or '':<20}  {tier or '-':<10}  {reason}")
+            click.echo(f"{line.line:>6}  {printable(line.id or ''):<20}  {decision_line(decision, reason)}")
 
 
 COMMANDS = (status, report, export, verify, route)

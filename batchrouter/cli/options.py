@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,18 @@ class _JsonLines(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class _TextLines(logging.Formatter):
+    """One line a message; what came from outside cannot drive a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
+
+        return printable_lines(super().formatMessage(record))
+
+
 def _configure_log(common: Common) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    text = _TextLines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
     handler.setFormatter(_JsonLines() if common.log_format == "json" else text)
     logger = logging.getLogger("batchrouter")
     logger.handlers[:] = [handler]
@@ -131,6 +140,31 @@ def input_options(command: Command) -> Command:
     ):
         with_input = option(with_input)
     return with_input
+
+
+def which_run_options(command: Command) -> Command:
+    """Options that say which run an input means; they go into the ``options`` of ``run_options`` above."""
+
+    @functools.wraps(command)
+    def with_which(
+        *args: Any,
+        name: str | None,
+        demo: bool,
+        new: bool,
+        options: RunOptions,
+        **kwargs: Any,
+    ) -> Any:
+        return command(*args, options=replace(options, name=name, demo=demo, new=new), **kwargs)
+
+    for option in reversed(
+        (
+            click.option("--name", help="The run of this name; needed for stdin."),
+            click.option("--demo", is_flag=True, help="Use a simulated gateway on this machine: no key, no cost."),
+            click.option("--new", is_flag=True, help="Start a new run even if an old one could go on."),
+        )
+    ):
+        with_which = option(with_which)
+    return with_which
 
 
 def run_options(command: Command) -> Command:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any
 
 import click
 
+from batchrouter.core.errors import InputMissing
 from batchrouter.core.options import MaxFailed
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS_S = (86400, 3600, 60, 1)
 _CLOCK_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -24,13 +27,14 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds, more than none."""
         text = str(value).strip()
-        match = _DURATION.fullmatch(text)
-        if match and any(match.groups()):
-            factors = (_UNITS_S["d"], _UNITS_S["h"], _UNITS_S["m"], _UNITS_S["s"])
-            return float(sum(int(number or 0) * factor for number, factor in zip(match.groups(), factors, strict=True)))
-        if text.isdecimal():
-            return float(text)
-        return self.fail(f"{value!r} is not a duration: write 90s, 15m, 6h or 1h30m", param, ctx)
+        match = _DURATION.fullmatch(f"{text}s" if text.isdecimal() else text)
+        seconds = _seconds(match.groups()) if match else 0.0
+        return seconds or self.fail(f"{value!r} is not a duration: write 90s, 15m, 6h or 1h30m", param, ctx)
+
+
+def _seconds(parts: Sequence[str | None]) -> float:
+    """Of days, hours, minutes and seconds."""
+    return float(sum(int(number or 0) * unit_s for number, unit_s in zip(parts, _UNITS_S, strict=True)))
 
 
 class TimeOfStop(click.ParamType[datetime]):
@@ -38,14 +42,17 @@ class TimeOfStop(click.ParamType[datetime]):
 
     name = "time"
 
+    def __init__(self, wall_clock: Callable[[], datetime] = datetime.now) -> None:
+        self._wall_clock = wall_clock
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """An aware time."""
         if isinstance(value, datetime):
             return value
         if match := _CLOCK_TIME.fullmatch(str(value).strip()):
-            now = datetime.now().astimezone()
+            now = self._wall_clock()  # without offset: each day has one of its own
             at = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
-            return at if at > now else at + timedelta(days=1)
+            return (at if at > now else at + timedelta(days=1)).astimezone()
         try:
             at = datetime.fromisoformat(str(value))
         except ValueError:
@@ -84,3 +91,39 @@ class Failures(click.ParamType[MaxFailed]):
             return MaxFailed.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Some(click.ParamType[tuple[str, ...]]):
+    """Some of a few words, with commas between them."""
+
+    name = "words"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The words, at least one."""
+        if isinstance(value, tuple):
+            return value
+        chosen = tuple(word.strip() for word in str(value).split(",") if word.strip())
+        if not chosen or not set(chosen) <= set(self.words):
+            self.fail(f"{value!r}: write some of {', '.join(self.words)}, with commas", param, ctx)
+        return chosen
+
+
+class ListOfWords(click.ParamType[tuple[str, ...]]):
+    """The lines of a file."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Its lines, blank ones apart. InputMissing: there is no such file; an empty one is a mistake too."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            lines = tuple(line.strip() for line in Path(value).read_text("utf-8-sig").split("\n") if line.strip())
+        except OSError as error:
+            raise InputMissing(f"{value} cannot be read: {error.strerror}", "Name a file with one id a line.") from None
+        except UnicodeDecodeError:
+            raise InputMissing(f"{value} is not UTF-8 text", "Name a file with one id a line.") from None
+        return lines or self.fail(f"{value} holds no id", param, ctx)

@@ -5,43 +5,33 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchrouter.cli.options import Common, common_options, input_options, run_options
+from batchrouter.cli.exits import after_a_run
+from batchrouter.cli.options import Common, common_options, input_options, run_options, which_run_options
+from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 
 if TYPE_CHECKING:
     from batchrouter.reporting.figures import RunReport
-    from batchrouter.reporting.live import Progress
+    from batchrouter.reporting.progress import Progress
 
 T = TypeVar("T")
 
 
 @click.command(short_help="Start a run, or go on with it.")
 @click.argument("source", metavar="INPUT")
-@click.option("--name", help="The run of this name; needed for stdin.")
-@click.option("--demo", is_flag=True, help="Use a simulated gateway on this machine: no key, no cost.")
-@click.option("--new", is_flag=True, help="Start a new run even if an old one could go on.")
 @input_options
 @run_options
+@which_run_options
 @common_options
-def run(
-    source: str,
-    name: str | None,
-    demo: bool,  # noqa: FBT001 - click passes flags by name
-    new: bool,  # noqa: FBT001
-    budget: Decimal | None,
-    input_options: InputOptions,
-    options: RunOptions,
-    common: Common,
-) -> int:
+def run(source: str, budget: Decimal | None, input_options: InputOptions, options: RunOptions, common: Common) -> int:
     """Answer every record of INPUT (.jsonl, .jsonl.gz, .jsonl.zst, or - for stdin).
 
     The same command goes on with what stopped, and makes no call when nothing is left.
@@ -53,11 +43,12 @@ def run(
     """
     from batchrouter import api  # noqa: PLC0415 - keeps --help quick
 
-    if source == "-" and name is None:
+    if source == "-" and options.name is None:
         raise click.UsageError("stdin has no name of its own: give the run one with --name")
+    db = common.database(demo=options.demo)
+    if options.output and options.output.resolve() in (Path(source).resolve(), db.resolve()):
+        raise click.BadParameter("this is the input, or the database", param_hint="--output")
     settings = api.load_settings(common.config, budget=budget)
-    options = replace(options, name=name, demo=demo, new=new)
-    db = common.database(demo=demo)
     report = _followed(
         common,
         settings.currency,
@@ -75,7 +66,7 @@ def run(
 @common_options
 def resume(
     run: str,
-    all_runs: bool,  # noqa: FBT001
+    all_runs: bool,  # noqa: FBT001 - click passes flags by name
     budget: Decimal | None,
     options: RunOptions,
     common: Common,
@@ -103,27 +94,32 @@ def resume(
         settings.currency,
         lambda progress: api.resume_all(db=db, settings=settings, options=options, observer=progress),
     )
-    if not reports:
-        click.echo("no run stopped: nothing to go on with", err=True)
-    return max((_told(report, common, db) for report in reports), default=ExitCode.OK)
+    return _all_told(reports, common, db)
 
 
 @click.command(short_help="Do ended records again.")
 @click.argument("run", default="latest")
-@click.option("--status", "statuses", default="failed", show_default=True, help="failed, done, or both with a comma.")
+@click.option(
+    "--status",
+    "statuses",
+    type=Some("failed", "done"),
+    default="failed",
+    show_default=True,
+    help="failed, done or both.",
+)
 @click.option("--error", "error_classes", multiple=True, metavar="CLASS", help="Only this class of error, e.g. server.")
 @click.option("--task", "tasks", multiple=True, help="Only this task.")
-@click.option("--ids", type=click.File(encoding="utf-8"), help="Only the ids in this file, one a line.")
+@click.option("--ids", type=ListOfWords(), metavar="FILE", default=(), help="Only the ids in this file, one a line.")
 @click.option("--tier", help="Only records that ended in this tier.")
 @click.option("--queue-only", is_flag=True, help="Queue them, and run them later.")
 @run_options
 @common_options
 def retry(
     run: str,
-    statuses: str,
+    statuses: tuple[str, ...],
     error_classes: tuple[str, ...],
     tasks: tuple[str, ...],
-    ids: IO[str] | None,
+    ids: tuple[str, ...],
     tier: str | None,
     queue_only: bool,  # noqa: FBT001
     budget: Decimal | None,
@@ -139,11 +135,7 @@ def retry(
     """
     from batchrouter import api  # noqa: PLC0415
 
-    wanted = tuple(status.strip() for status in statuses.split(","))
-    if not set(wanted) <= {"failed", "done"}:
-        raise click.BadParameter("failed, done, or failed,done", param_hint="--status")
-    chosen = tuple(line.strip() for line in ids if line.strip()) if ids else ()
-    which = RetrySelection(wanted, error_classes, tasks, chosen, tier)
+    which = RetrySelection(statuses, error_classes, tasks, ids, tier)
     settings, db = api.load_settings(common.config, budget=budget), common.database()
     queued, report = _followed(
         common,
@@ -157,7 +149,7 @@ def retry(
     if common.as_json:
         print_json({"queued": queued})
     else:
-        click.echo(f"{queued} records queued again" if queued else "no record fits: nothing queued")
+        click.echo(f"{queued:,} records queued again" if queued else "no record fits: nothing queued")
     return ExitCode.OK
 
 
@@ -165,11 +157,12 @@ def retry(
 @click.argument("source", metavar="INPUT")
 @input_options
 @run_options
+@which_run_options
 @common_options
 def estimate(
     source: str, budget: Decimal | None, input_options: InputOptions, options: RunOptions, common: Common
 ) -> int:
-    """Tiers, tokens, cost, baseline and time of INPUT: no call, no cost, no database.
+    """Tiers, tokens, cost, baseline and time of INPUT: no call, no cost, no database. Takes the options of `run`.
 
     \b
     batchrouter estimate tickets.jsonl
@@ -189,7 +182,8 @@ def estimate(
 
 def _followed(common: Common, currency: str, work: Callable[[Progress], Awaitable[T]]) -> T:
     """Do the work while its progress is shown on stderr."""
-    from batchrouter.reporting.live import Progress, shown  # noqa: PLC0415
+    from batchrouter.reporting.live import shown  # noqa: PLC0415
+    from batchrouter.reporting.progress import Progress  # noqa: PLC0415
 
     async def follow() -> T:
         progress = Progress(currency=currency)
@@ -201,17 +195,30 @@ def _followed(common: Common, currency: str, work: Callable[[Progress], Awaitabl
 
 def _told(report: RunReport, common: Common, db: Path) -> int:
     """Print a run's summary, and on stderr why it stopped."""
+    return after_a_run(report.exit_code, lambda: _tell([report], common, db, report.summary.as_dict()))
+
+
+def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
+    """The same for several runs, as one object with ``--json``; the code that asks for most attention."""
+    value = {"runs": [report.summary.as_dict() for report in reports]}
+    code = max((report.exit_code for report in reports), default=ExitCode.OK)
+    return after_a_run(code, lambda: _tell(reports, common, db, value))
+
+
+def _tell(reports: list[RunReport], common: Common, db: Path, value: dict[str, Any]) -> None:
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
     if common.as_json:
-        print_json(report.summary.as_dict())
-    else:
-        terminal.print_summary(report.summary, sys.stdout, db)
-    if report.stop_reason:
-        click.echo(f"stopped: {report.stop_reason}", err=True)
-        if report.hint:
-            click.echo(f"hint: {report.hint}", err=True)
-    return report.exit_code
+        print_json(value)
+    if not reports:
+        click.echo("no run stopped: nothing to go on with", err=True)
+    for report in reports:
+        if not common.as_json:
+            terminal.print_summary(report.summary, sys.stdout, db)
+        if report.stop_reason:
+            click.echo(f"stopped: {terminal.printable_lines(report.stop_reason)}", err=True)
+            if report.hint:
+                click.echo(f"hint: {terminal.printable_lines(report.hint)}", err=True)
 
 
 COMMANDS = (run, resume, retry, estimate)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
 
 from batchrouter.cli.looking import print_findings
 from batchrouter.cli.options import Common, common_options
-from batchrouter.core.errors import ExitCode
+from batchrouter.cli.printing import print_json
+from batchrouter.core.errors import ExitCode, StorageFailed
 
-_FAULTS = ("server_error", "overloaded", "reset", "garbage", "empty", "refusal", "slow")
+_FAULTS = ("server_error", "overloaded", "reset", "garbage", "empty", "refusal", "truncated", "slow")
 
 
 @click.command(short_help="Check configuration, key, gateway and database.")
@@ -57,7 +59,7 @@ def demo(
     key: str | None,
     ledger: Path | None,
     faults: tuple[str, ...],
-    common: Common,  # noqa: ARG001 - every command takes the common options
+    common: Common,
 ) -> int:
     """Serve an OpenAI-compatible API with made-up answers until Ctrl-C.
 
@@ -79,7 +81,7 @@ def demo(
                 key=key,
                 ledger=ledger,
                 faults=_shares(faults),
-                ready=click.echo,
+                ready=partial(click.echo, err=common.as_json),
             )
         )
     return ExitCode.OK
@@ -93,10 +95,13 @@ def _shares(faults: tuple[str, ...]) -> dict[str, float]:
             shares[kind] = float(share)
         except ValueError:
             shares[kind] = -1.0
-        if kind not in _FAULTS or not 0 <= shares[kind] <= 1:
+        if kind not in _FAULTS or not 0 <= shares[kind] <= 1 or sum(shares.values()) > 1:
             raise click.BadParameter(
-                f"{fault!r}: write one of {', '.join(_FAULTS)}, =, and a share from 0 to 1", param_hint="--fault"
+                f"{fault!r}: write one of {', '.join(_FAULTS)}, =, and a share from 0 to 1 (together at most 1)",
+                param_hint="--fault",
             )
+    if sum(shares.values()) > 1:
+        raise click.BadParameter("the shares add up to more than 1", param_hint="--fault")
     return shares
 
 
@@ -123,7 +128,11 @@ def init(gateway: str, common: Common) -> int:
     except FileExistsError:
         raise click.UsageError(f"{path} exists already: choose another file with --config") from None
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise StorageFailed(
+            f"{path} cannot be written: {error.strerror}", "Choose another file with --config."
+        ) from None
+    if common.as_json:
+        print_json({"config": str(path)})
     click.echo(f"{path} written; next: look at the prices in it, then `batchrouter doctor`", err=True)
     return ExitCode.OK
 

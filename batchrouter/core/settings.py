@@ -257,7 +257,7 @@ class Settings(Section):
 
     def fixed_at_intake(self) -> dict[str, Any]:
         """The settings that a record carries from intake on; a change of them on an unfinished run is refused."""
-        dumped = self.model_dump(mode="json", include={"tiers", "routing", "request", "task", "expect"})
+        dumped = self.model_dump(mode="json", by_alias=True, include={"tiers", "routing", "request", "task", "expect"})
         dumped["routing"].pop("escalate")
         return dumped
 

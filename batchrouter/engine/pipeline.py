@@ -51,22 +51,19 @@ class Pipeline:
         self._dispatcher = dispatcher
         self._settling = settling
         self._duration_s = duration_s
-        self._intake_over = False
+        self._intake_over = asyncio.Event()
         self._input_left = False
 
     async def execute(self) -> RunEnd:
         """Work until nothing is pending or a stop is asked for; everything settled is durable on return."""
-        if self._intake.before_calls:
-            await self._take_in()
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(self._serve())
             others = [
                 tasks.create_task(self._close_when_finished()),
                 tasks.create_task(self._close_when_stopped(serving)),
                 tasks.create_task(self._stop_in_time()),
+                tasks.create_task(self._take_in()),
             ]
-            if not self._intake.before_calls:
-                others.append(tasks.create_task(self._take_in()))
             await asyncio.wait([serving])
             for task in others:
                 task.cancel()
@@ -97,7 +94,7 @@ class Pipeline:
         except BatchRouterError as error:
             self._stop.request(RunEnd(error.exit_code, error.message, error.hint))
         finally:
-            self._intake_over = True
+            self._intake_over.set()
             for lane in self._lanes.values():
                 lane.rows_added()
 
@@ -116,9 +113,17 @@ class Pipeline:
         return [(line, decide(line)) for line in batch.lines if isinstance(line, Record)]
 
     async def _serve(self) -> None:
+        if self._intake.before_calls:
+            await self._intake_or_stop()
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes.values():
                 lanes.create_task(self._dispatcher.serve(lane))
+
+    async def _intake_or_stop(self) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in (self._intake_over, self._stop.requested)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     async def _close_when_finished(self) -> None:
         """Lanes may fill one another, so they are closed together, when none has or can get anything."""
@@ -128,7 +133,7 @@ class Pipeline:
             for lane, waiter in zip(self._lanes.values(), waiters, strict=True):
                 waiter.cancel()
                 lane.became_idle.clear()
-            if not self._intake_over or not all(lane.is_drained for lane in self._lanes.values()):
+            if not self._intake_over.is_set() or not all(lane.is_drained for lane in self._lanes.values()):
                 continue
             claims = sum(lane.claims for lane in self._lanes.values())
             if claims and claims == self._settling.held:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -21,12 +21,22 @@ TOKENS_MOST = 10**9
 MESSAGE_MOST = 300
 
 _TOO_LARGE = re.compile(
-    r"request too large|maximum context length|context_length_exceeded|context length|too many tokens|prompt is too long",
+    r"request too large|context[ _](length|size|window)|too many tokens|maximum number of tokens allowed"
+    r"|(prompt|input) is too long|maximum prompt length",
     re.IGNORECASE,
 )
-_NO_CREDIT = re.compile(r"insufficient[ _](quota|balance|credit|funds)|exceeded your current quota", re.IGNORECASE)
-_FILTERED = re.compile(r"content[_ ]?(filter|management policy|policy_violation)|responsible\s?ai", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_THIS_REQUEST_TOO_LARGE = re.compile(r"request too large|context_length_exceeded|maximum context length", re.IGNORECASE)
+# Google says "exceeded your current quota" of a limit per minute too, and then when to come back.
+_NO_CREDIT = re.compile(
+    r"insufficient[ _](quota|balance|credit|funds)|exceeded your current quota(?!.*retry in)", re.IGNORECASE | re.DOTALL
+)
+_BALANCE_GONE = re.compile(r"credit balance is too low", re.IGNORECASE)
+_FILTERED = re.compile(
+    r"content[_ ]?(filter|management policy|policy_violation)|responsible\s?ai|requires moderation|input was flagged",
+    re.IGNORECASE,
+)
+# Control characters, line separators, marks that turn the direction of text, and halves of surrogate pairs.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 _BY_STATUS = {
     400: ErrorClass.BAD_REQUEST,
@@ -82,6 +92,9 @@ def _decoded_200(value: Any, body: bytes) -> Outcome:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return _unusable("200 without a completion: no choices[0].message", usage, body)
+    if choice.get("error") or choice.get("finish_reason") == "error":
+        error = _error_fields(choice)
+        return _unusable(f"200 with an answer that broke off: {error.message or 'no message'}", usage, body)
     content = _content(message.get("content"))
     if content is NotImplemented:
         return _unusable("200 with a content that is neither text, parts nor null", usage, body)
@@ -128,6 +141,8 @@ class _ErrorFields:
 
 
 def _error_fields(value: Any) -> _ErrorFields:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = value[0]
     error = value.get("error", value) if isinstance(value, dict) else value
     if isinstance(error, str):
         return _ErrorFields(error, "", "")
@@ -144,19 +159,27 @@ def _error_fields(value: Any) -> _ErrorFields:
 
 def _classify(status: int, error: _ErrorFields) -> ErrorClass:
     words = f"{error.code} {error.kind} {error.message}"
-    if status in (400, 413, 422, 429) and _TOO_LARGE.search(words):
+    # "Too many tokens" of a 429 is a rate limit at some gateways; a request that never fits says so in other words.
+    too_large = _THIS_REQUEST_TOO_LARGE if status == 429 else _TOO_LARGE
+    if status in (400, 413, 422, 429) and too_large.search(words):
         return ErrorClass.SIZE
-    if status in (400, 402, 403, 429) and (error.code == "insufficient_quota" or error.kind == "insufficient_quota"):
+    if _is_without_credit(status, error):
         return ErrorClass.CREDIT
-    if status == 429 and _NO_CREDIT.search(error.message):
-        return ErrorClass.CREDIT
+    if status in (400, 403) and error.code == "model_not_found":
+        return ErrorClass.MODEL_UNKNOWN
     if status in (400, 403) and _FILTERED.search(words):
         return ErrorClass.CONTENT_FILTER
-    if status == 400 and error.code == "model_not_found":
-        return ErrorClass.MODEL_UNKNOWN
     if known := _BY_STATUS.get(status):
         return known
     return ErrorClass.SERVER if 500 <= status < 600 else ErrorClass.HTTP
+
+
+def _is_without_credit(status: int, error: _ErrorFields) -> bool:
+    if status not in (400, 402, 403, 429):
+        return False
+    if "insufficient_quota" in (error.code, error.kind) or _BALANCE_GONE.search(error.message):
+        return True
+    return status == 429 and _NO_CREDIT.search(error.message) is not None
 
 
 def _usage(value: Any) -> Usage | None:
@@ -164,35 +187,37 @@ def _usage(value: Any) -> Usage | None:
     usage = value.get("usage") if isinstance(value, dict) else None
     if not isinstance(usage, dict):
         return None
-    counted_in, counted_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not (_is_count(counted_in) and _is_count(counted_out)):
-        return None
+    counted_in, counted_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
-    written = _detail(usage, "prompt_tokens_details", "cache_write_tokens") or _count_or_0(
-        usage.get("cache_creation_input_tokens")
-    )
-    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    written = _detail(usage, "prompt_tokens_details", "cache_write_tokens")
+    if not written:
+        written = _count(usage.get("cache_creation_input_tokens") or 0)
+    if counted_in is None or counted_out is None or cached is None or written is None:
+        return None
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens") or 0  # priced as output either way
     if cached + written > counted_in or reasoning > counted_out:
         return None
     return Usage(counted_in, counted_out, cached, written, reasoning)
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
+    """A count of a group, 0 where it is absent; None: not one that can be believed."""
     details = usage.get(group)
-    return _count_or_0(details.get(name)) if isinstance(details, dict) else 0
+    value = details.get(name) if isinstance(details, dict) else None
+    return 0 if value is None else _count(value)
 
 
-def _count_or_0(value: Any) -> int:
-    return value if _is_count(value) else 0
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= TOKENS_MOST
+def _count(value: Any) -> int | None:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= TOKENS_MOST else None
 
 
 def _redirect_message(headers: Mapping[str, str]) -> str:
-    location = headers.get("Location", "")
-    host = urlsplit(location).hostname or "another path"
+    try:
+        host = urlsplit(headers.get("Location", "")).hostname or "another path"
+    except ValueError:
+        host = "an address that is none"
     return one_line(
         f"the gateway redirects to {host}: put the address that it means into base_url; nothing was followed"
     )

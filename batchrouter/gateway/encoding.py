@@ -12,30 +12,32 @@ from batchrouter.core.settings import ModelSettings
 from batchrouter.ports import Call
 
 _CAPS = ("max_tokens", "max_completion_tokens")
+_OTHER_CAP = {_CAPS[0]: _CAPS[1].encode(), _CAPS[1]: _CAPS[0].encode()}
+_SPANS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def encode(call: Call, model: ModelSettings, wire_name: str) -> bytes:
-    """The JSON body of a call; ``call.body`` is an object without ``model``."""
+    """The JSON body of a call; ``call.body`` is an object without ``model``.
+
+    ``drop`` and ``set`` speak of the keys as they are sent, an output cap of ours and the renamed one included.
+    """
+    if model.drop or model.set or _OTHER_CAP[model.max_tokens_param] in call.body:
+        return _in_dialect(call, model, wire_name)
     head = b'{"model":' + orjson.dumps(wire_name)
     if call.cap_is_ours:
         head += b',"%b":%d' % (model.max_tokens_param.encode(), call.output_cap)
-    body = _in_dialect(call.body, model) if _has_dialect(call.body, model) else call.body
-    rest = body[1:].lstrip()
+    rest = call.body[1:].lstrip()
     return head + (rest if rest.startswith(b"}") else b"," + rest)
 
 
-def _has_dialect(body: bytes, model: ModelSettings) -> bool:
-    other = _CAPS[1] if model.max_tokens_param == _CAPS[0] else _CAPS[0]
-    return bool(model.drop or model.set) or other.encode() in body
-
-
-def _in_dialect(body: bytes, model: ModelSettings) -> bytes:
-    spans: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    parts = []
-    for key, raw in spans.items():
-        if key in model.drop or key in model.set:
-            continue
-        name = model.max_tokens_param if key in _CAPS else key
-        parts.append(orjson.dumps(name) + b":" + bytes(raw))
-    parts += [orjson.dumps(key) + b":" + orjson.dumps(value) for key, value in model.set.items()]
-    return b"{" + b",".join(parts) + b"}"
+def _in_dialect(call: Call, model: ModelSettings, wire_name: str) -> bytes:
+    values = {"model": orjson.dumps(wire_name)}
+    if call.cap_is_ours:
+        values[model.max_tokens_param] = b"%d" % call.output_cap
+    for key, raw in _SPANS.decode(call.body).items():
+        values[model.max_tokens_param if key in _CAPS else key] = bytes(raw)
+    for key in model.drop:
+        values.pop(key, None)
+    for key, value in model.set.items():
+        values[key] = orjson.dumps(value)
+    return b"{" + b",".join(orjson.dumps(key) + b":" + value for key, value in values.items()) + b"}"

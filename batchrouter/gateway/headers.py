@@ -1,4 +1,4 @@
-"""What headers say about trying again. Pure."""
+"""What headers say about trying again. Pure, but for a date that comes without the answer's own."""
 
 from __future__ import annotations
 

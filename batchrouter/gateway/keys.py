@@ -18,24 +18,29 @@ def read_keys(settings: Settings, environ: Mapping[str, str]) -> dict[str, str |
 def _key(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> str | None:
     if gateway.auth == "none":
         return None
-    where, key = _found(gateway, environ)
-    if not key:
-        raise ConfigurationError(f"no key for the gateway {gateway.base_url}: {where}", _hint(name, gateway))
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    where, key = _found(name, gateway, environ)
+    if not (key.isascii() and key.isprintable()) or any(character in key for character in " \"'\\"):
         raise ConfigurationError(f"{where} holds characters that no key has", _hint(name, gateway))
     return key
 
 
-def _found(gateway: GatewaySettings, environ: Mapping[str, str]) -> tuple[str, str]:
+def _found(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Where the key stands, and the key."""
+    missing = "neither api_key_env nor api_key_file is configured"
     if gateway.api_key_file:
         path = Path(gateway.api_key_file).expanduser()
+        missing = f"{path} is empty"
         try:
-            return str(path), path.read_text(encoding="utf-8").strip()
+            key = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            return f"{path} cannot be read", ""
-    if gateway.api_key_env:
-        return f"{gateway.api_key_env} is not set", environ.get(gateway.api_key_env, "").strip()
-    return "neither api_key_env nor api_key_file is configured", ""
+            key, missing = "", f"{path} cannot be read"
+        if key:
+            return str(path), key
+    elif gateway.api_key_env:
+        missing = f"{gateway.api_key_env} is not set"
+        if key := environ.get(gateway.api_key_env, "").strip():
+            return gateway.api_key_env, key
+    raise ConfigurationError(f"no key for the gateway {gateway.base_url}: {missing}", _hint(name, gateway))
 
 
 def _hint(name: str, gateway: GatewaySettings) -> str:

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import aiohttp
 import orjson
-from yarl import URL
 
-from batchrouter import __version__
+from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import GatewaySettings, Settings
-from batchrouter.gateway.client import new_session
+from batchrouter.core.version import VERSION
+from batchrouter.gateway.failures import kind
+from batchrouter.gateway.session import bounded, endpoint, new_session
 
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=20)
+LIST_BYTES_MOST = 16_000_000
 
 
 async def check_gateways(settings: Settings, keys: Mapping[str, str | None]) -> list[Finding]:
-    """One ``GET /models`` for each gateway in ``keys``; no call that costs."""
+    """One ``GET /models`` for each gateway in ``keys``; no call that costs, and no exception for what is found."""
     findings = []
     for name, key in keys.items():
         gateway = settings.gateway[name]
         names = [model.name or wanted for wanted, model in settings.model.items() if model.gateway == name]
-        findings += await _check(gateway, key, names)
+        try:
+            findings += await _check(gateway, key, names)
+        except ConfigurationError as error:
+            findings.append(Finding("error", f"gateway {name}: {error.message}", error.hint))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            findings.append(_unreachable(gateway, error))
     return findings
 
 
 async def _check(gateway: GatewaySettings, key: str | None, wanted: list[str]) -> list[Finding]:
-    url = f"{gateway.base_url}/models"
-    try:
-        async with new_session(gateway, key, version=__version__) as session:
-            options: dict[str, Any] = {"allow_redirects": False, "proxy": gateway.proxy, "timeout": PROBE_TIMEOUT}
-            async with session.get(URL(url), **options) as response:
-                body = await response.content.read(4_000_000)
-                status = response.status
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        kind = type(error).__name__
-        return [Finding("error", f"{gateway.base_url} does not answer ({kind})", "Check base_url, network and proxy.")]
+    url = endpoint(gateway, "/models")
+    async with (
+        new_session(gateway, key, version=VERSION) as session,
+        session.get(url, allow_redirects=False, proxy=gateway.proxy, timeout=PROBE_TIMEOUT) as response,
+    ):
+        status, body = response.status, await bounded(response, LIST_BYTES_MOST)
     if status in (401, 403):
         return [Finding("error", f"{gateway.base_url} refuses the key ({status})", "Check the key and its rights.")]
     if 300 <= status < 400:
@@ -47,9 +49,16 @@ async def _check(gateway: GatewaySettings, key: str | None, wanted: list[str]) -
     return [Finding("ok", f"{gateway.base_url} answers"), *_models(_names(body), wanted)]
 
 
-def _names(body: bytes) -> set[str] | None:
+def _unreachable(gateway: GatewaySettings, error: Exception) -> Finding:
+    advice = "Check base_url, network and proxy."
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        advice = "If the gateway's certificate is your own, name its authority in ca_file."
+    return Finding("error", f"{gateway.base_url} does not answer ({kind(error)})", advice)
+
+
+def _names(body: bytes | None) -> set[str] | None:
     try:
-        return {model["id"] for model in orjson.loads(body)["data"]}
+        return {model["id"] for model in orjson.loads(body or b"")["data"]}
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
 

@@ -34,9 +34,9 @@ def reported_cost_nano(headers: Mapping[str, str], body: bytes, rate: Decimal) -
 def _cost_in(body: bytes) -> str:
     try:
         usage = msgspec.json.decode(body, type=_Body).usage
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, RecursionError):
         return ""
-    return "" if usage is None else bytes(usage.cost).decode()
+    return "" if usage is None else bytes(usage.cost).decode("ascii", "replace")
 
 
 def _decimal(text: str) -> Decimal | None:

@@ -15,10 +15,12 @@ from typing import Any
 
 import orjson
 
-from batchrouter.core.errors import StorageFailed
+from batchrouter.core.errors import InputUnfit, StorageFailed
 from batchrouter.core.records import Result
 
 _JSON_COLUMNS = ("request", "response", "metadata")
+_LINE_ENDS = str.maketrans("\r\n", "  ")
+"""In JSON they stand between tokens only: strings hold them escaped."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -33,16 +35,31 @@ def export(
     """Write the run as ``jsonl``, ``openai`` or ``csv``; no ``statuses``: all lines. Returns the number of lines.
 
     ``destination`` None is stdout. Raises StorageFailed when the file cannot be written; the old one is then intact.
+    InputUnfit: the destination is the database, or the input of the run.
     """
     lines = _FORMATS[format](_rows(connection, run, statuses))
+    headings = format == "csv"
     if destination is None:
-        return _copy(lines, sys.stdout.buffer) - (format == "csv")
+        return _copy(lines, sys.stdout.buffer) - headings
+    _spare_sources(connection, run, destination)
     try:
-        return _write_whole(lines, destination) - (format == "csv")
+        if destination.exists() and not destination.is_file():
+            with destination.open("wb") as device:  # /dev/null or a pipe: a rename would put a file in its place
+                return _copy(lines, device) - headings
+        return _write_whole(lines, destination.resolve()) - headings
     except OSError as error:
         raise StorageFailed(
             f"{destination} cannot be written: {error.strerror}", "Nothing was changed; choose another -o."
         ) from error
+
+
+def _spare_sources(connection: sqlite3.Connection, run: int, destination: Path) -> None:
+    """Refuse to replace what the answers come from."""
+    sources = [row["file"] for row in connection.execute("PRAGMA database_list")]
+    sources += [row["input"] for row in connection.execute("SELECT input FROM runs WHERE run = ?", (run,))]
+    for source in sources:
+        if source and destination.exists() and Path(source).exists() and destination.samefile(source):
+            raise InputUnfit(f"{destination} is the input of the run, or its database", "Choose another -o.")
 
 
 def results(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> Iterator[Result]:
@@ -52,7 +69,7 @@ def results(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -
         yield Result(**{name: row[name] for name in names})
 
 
-def _rows(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> Iterable[sqlite3.Row]:
+def _rows(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> sqlite3.Cursor:
     condition, values = "", list(statuses)
     if statuses:
         condition = f" AND status IN ({', '.join('?' * len(values))})"
@@ -86,13 +103,12 @@ def _openai(rows: Iterable[sqlite3.Row]) -> Iterator[bytes]:
         )
 
 
-def _csv(rows: Iterable[sqlite3.Row]) -> Iterator[bytes]:
+def _csv(rows: sqlite3.Cursor) -> Iterator[bytes]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    for number, row in enumerate(rows):
-        if number == 0:
-            writer.writerow(row.keys())
-            yield _drained(buffer)
+    writer.writerow(column[0] for column in rows.description)
+    yield _drained(buffer)
+    for row in rows:
         writer.writerow([_guarded(value) for value in row])
         yield _drained(buffer)
 
@@ -110,17 +126,17 @@ def _guarded(value: Any) -> Any:
 
 
 def _json(text: str | None) -> Any:
-    """Stored JSON goes out as it is; what is not JSON, as a string."""
+    """Stored JSON goes out as it is, on one line; what is not JSON, as a string."""
     if text is None:
         return None
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-    return orjson.Fragment(text)
+    return orjson.Fragment(text.translate(_LINE_ENDS))
 
 
-_FORMATS: dict[str, Callable[[Iterable[sqlite3.Row]], Iterator[bytes]]] = {
+_FORMATS: dict[str, Callable[[sqlite3.Cursor], Iterator[bytes]]] = {
     "jsonl": _jsonl,
     "openai": _openai,
     "csv": _csv,

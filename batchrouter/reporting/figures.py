@@ -172,15 +172,15 @@ def all_statuses(connection: sqlite3.Connection) -> list[RunStatus]:
 
 def find_run(connection: sqlite3.Connection, selector: str) -> int:
     """The run that a person means: a number, a name (the newest of that name), or ``latest``."""
-    values: tuple[str, ...] = (selector,)
-    sql = "SELECT max(run) FROM runs WHERE name = ?"
+    conditions = ["name = ?1"]
     if selector == "latest":
-        sql, values = "SELECT max(run) FROM runs", ()
+        conditions = ["?1 = 'latest'"]
     elif selector.isdecimal():
-        sql = "SELECT run FROM runs WHERE run = ?"
-    row = connection.execute(sql, values).fetchone()
-    if row and row[0] is not None:
-        return int(row[0])
+        conditions.insert(0, "run = ?1")
+    for condition in conditions:
+        number = connection.execute(f"SELECT max(run) FROM runs WHERE {condition}", (selector,)).fetchone()[0]
+        if number is not None:
+            return int(number)
     known = connection.execute("SELECT run, name, input FROM runs ORDER BY run DESC LIMIT ?", (LISTED_MOST,)).fetchall()
     listed = ", ".join(f"{run} ({name or source})" for run, name, source in known)
     raise InputMissing(

@@ -10,14 +10,16 @@ from typing import IO, TYPE_CHECKING
 
 from batchrouter.core.findings import Finding
 from batchrouter.core.money import NANO, format_amount
+from batchrouter.core.records import Decision
 from batchrouter.reporting.estimate import Estimate, EstimateRow
 from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
-PLAIN_WIDTH = 110
+    from batchrouter.reporting.console import StreamConsole
+
+ERROR_LENGTH_MOST = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LEVELS = {"ok": ("ok", "green"), "warning": ("look", "yellow"), "error": ("wrong", "red")}
 
@@ -27,18 +29,20 @@ def printable(text: str) -> str:
     return _CONTROL.sub("·", text)
 
 
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def money(amount: float | None, currency: str) -> str:
     """An amount of a view; None is unknown, never 0."""
     return format_amount(None if amount is None else round(amount * NANO), currency)
 
 
-def _console(file: IO[str]) -> Console:
-    from rich.console import Console  # noqa: PLC0415 - only commands that print a report pay for it
+def _console(file: IO[str]) -> StreamConsole:
+    from batchrouter.reporting.console import StreamConsole  # noqa: PLC0415 - only what draws pays for rich
 
-    terminal = file.isatty()
-    return Console(
-        file=file, width=None if terminal else PLAIN_WIDTH, highlight=False, force_terminal=terminal, soft_wrap=True
-    )
+    return StreamConsole(file)
 
 
 def _table(*columns: str, left: int = 1) -> Table:
@@ -54,7 +58,9 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     """One run: what became of its records, what it cost and saved, where to look next."""
     console, run = _console(file), summary.run
     title = f"run {run.run}" + (f" ({run.name})" if run.name else "")
-    console.print(f"[bold]{title}[/bold]  {_escaped(run.input)}  {_state(run)}")
+    console.print(printable(title), style="bold", end="")
+    console.print(f"  {printable(run.input)}  ", end="")
+    console.print(_state(run), style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
     console.print(_counts(run))
     for label, value in _amounts(run):
         console.print(f"  {label:<20}{value}")
@@ -65,17 +71,20 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
         console.print()
         for error in summary.errors:
             console.print(
-                f"  {error.records} × {_escaped(error.error_class)}: {_escaped(error.error)} (first: line {error.line})"
+                f"  {error.records:,} × {printable(error.error_class)}: {printable(_short(error.error))}"
+                f" (first: line {error.line})"
             )
     console.print()
     for line in _next_steps(run, db):
-        console.print(f"  {_escaped(line)}")
+        console.print(f"  {printable(line)}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= ERROR_LENGTH_MOST else text[: ERROR_LENGTH_MOST - 1] + "…"
 
 
 def _state(run: RunSummary) -> str:
-    colour = {"finished": "green", "running": "cyan"}.get(run.state, "yellow")
-    code = f", exit code {run.exit_code}" if run.exit_code is not None else ""
-    return f"[{colour}]{run.state}{code}[/{colour}]"
+    return run.state if run.exit_code is None else f"{run.state}, exit code {run.exit_code}"
 
 
 def _counts(run: RunSummary) -> str:
@@ -95,18 +104,22 @@ def _amounts(run: RunSummary) -> list[tuple[str, str]]:
     ]
     if run.unknown_calls:
         most = money(run.unknown_cost, run.currency)
-        lines.append(("possibly paid twice", f"{run.unknown_calls} calls, at most {most} (not inside cost)"))
+        lines.append(("possibly paid twice", f"{_calls(run.unknown_calls)}, at most {most} (not inside cost)"))
     else:
         lines.append(("possibly paid twice", "nothing"))
     return lines
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} call" + ("" if number == 1 else "s")
 
 
 def _tier_table(tiers: Sequence[TierSummary], currency: str) -> Table:
     table = _table("tier", "model", "records", "attempts", "tokens in", "out", "cost", "mean ms", "p95 ms", left=2)
     for tier in tiers:
         table.add_row(
-            _escaped(tier.tier or "-"),
-            _escaped(tier.model),
+            printable(tier.tier or "-"),
+            printable(tier.model),
             f"{tier.records:,}",
             f"{tier.attempts:,}",
             f"{tier.input_tokens:,}",
@@ -125,6 +138,7 @@ def _next_steps(run: RunSummary, db: Path) -> list[str]:
         steps.append(f"go on:   batchrouter resume {run.run} --db {file}")
     if run.failed:
         steps.append(f"again:   batchrouter retry {run.run} --db {file}")
+    steps.append(f"report:  batchrouter report {run.run} --db {file}")
     steps.append(f"export:  batchrouter export {run.run} --db {file} -o answers.jsonl")
     steps.append(
         f'query:   sqlite3 {file} "select line, tier, answer, cost from answers where run = {run.run} limit 5"'
@@ -143,13 +157,13 @@ def print_estimate(estimate: Estimate, file: IO[str]) -> None:
         console.print(f"\n{estimate.rejected:,} lines are no valid records and would be rejected.")
     console.print("\nAssumed:")
     for assumption in estimate.assumptions:
-        console.print(f"  - {_escaped(assumption)}")
+        console.print(f"  - {printable(assumption)}")
 
 
 def _estimate_cells(row: EstimateRow, currency: str) -> list[str]:
     return [
-        _escaped(row.tier or "-"),
-        _escaped(row.model),
+        printable(row.tier or "-"),
+        printable(row.model),
         f"{row.records:,}",
         f"{row.share:.1f} %",
         f"{row.input_tokens:,}",
@@ -179,13 +193,20 @@ def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
     for status in statuses:
         run = status.summary
         counts = (run.done, run.failed, run.rejected, run.pending)
-        cells = [str(run.run), _escaped(run.name or "-"), run.state, *(f"{n:,}" for n in counts)]
-        table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], _escaped(Path(run.input).name))
+        cells = [str(run.run), printable(run.name or "-"), run.state, *(f"{n:,}" for n in counts)]
+        table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], printable(Path(run.input).name))
     console.print(table)
     for status in statuses:
         for call in status.oldest_open:
             where = f"run {status.summary.run}, line {call.line}"
-            console.print(f"in flight since {call.started_at}: {where}, {_escaped(call.model)}")
+            console.print(f"in flight since {call.started_at}: {where}, {printable(call.model)}")
+
+
+def decision_line(decision: Decision | None, reason: str = "") -> str:
+    """A tier and why it was chosen; ``reason`` stands where there is no decision."""
+    if decision is None:
+        return f"-  ({printable(reason)})"
+    return f"{printable(decision.tier or '-')}  ({printable(decision.reason)})"
 
 
 def print_findings(findings: Sequence[Finding], file: IO[str]) -> None:
@@ -193,11 +214,7 @@ def print_findings(findings: Sequence[Finding], file: IO[str]) -> None:
     console = _console(file)
     for finding in findings:
         word, colour = _LEVELS[finding.level]
-        console.print(f"[{colour}]{word:<6}[/{colour}]{_escaped(finding.what)}")
+        console.print(f"{word:<6}", style=colour, end="")
+        console.print(printable(finding.what))
         if finding.advice:
-            console.print(f"      → {_escaped(finding.advice)}")
-
-
-def _escaped(text: str) -> str:
-    """Printable, and safe from rich's own markup."""
-    return printable(text).replace("[", r"\[")
+            console.print(f"      → {printable(finding.advice)}")

@@ -101,19 +101,19 @@ class RunLedger:
 
     async def write_until_closed(self) -> None:
         """The writing task: commit group after group until ``close`` was called and nothing is left."""
-        while True:
+        while not (self._closing and self._group is None):
             await self._work.wait()
             self._work.clear()
             group, self._group = self._group, None
             if group is None:
-                if self._closing:
-                    return
                 continue
             self._writing = group
             try:
                 await self._commit(group.changes)
             except Exception as error:
                 self.failure = storage_failure(self._path, error) if isinstance(error, sqlite3.Error) else error
+                if self._group:
+                    self._group.committed.set()  # its authors wait too: they find the failure
                 raise self.failure from error
             finally:
                 self._writing = None

@@ -160,7 +160,7 @@ async def test_stdin_is_taken_in_completely_before_the_first_call(job: Job) -> N
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin
-    process.stdin.write(b'{"prompt": "one"}\n' * 600)
+    process.stdin.write(b'{"prompt": "%b"}\n' % (b"one " * 200) * 1200)
     await process.stdin.drain()
     while not (job.db.exists() and _count(job.db)):
         await asyncio.sleep(0)
@@ -168,7 +168,7 @@ async def test_stdin_is_taken_in_completely_before_the_first_call(job: Job) -> N
     process.stdin.write(b'{"prompt": "last"}')
     await process.communicate()
     assert process.returncode == 0
-    assert len(job.gateway.requests) == 601
+    assert len(job.gateway.requests) == 1201
 
 
 def _count(db: Path) -> int:

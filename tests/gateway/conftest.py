@@ -54,6 +54,16 @@ def answer(status: int, body: bytes, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def says(*pieces: bytes) -> Behaviour:
+    """Answer each request with these bytes."""
+
+    async def behave(writer: asyncio.StreamWriter) -> None:
+        for piece in pieces:
+            writer.write(piece)
+
+    return behave
+
+
 def settings_for(port: int, *, model: dict[str, object] | None = None, **gateway: object) -> Settings:
     """One tier, one model, one gateway on this port."""
     return Settings.model_validate(

@@ -40,6 +40,10 @@ def test_a_completion_is_an_answer_with_its_counts() -> None:
         (400, {"message": "bad temperature"}, E.BAD_REQUEST),
         (400, {"message": "too long", "code": "context_length_exceeded"}, E.SIZE),
         (400, {"message": "This model's maximum context length is 8192 tokens"}, E.SIZE),
+        (400, {"message": "the request exceeds the available context size, try increasing it"}, E.SIZE),
+        (400, {"message": "Your input exceeds the context window of this model"}, E.SIZE),
+        (400, {"message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."}, E.SIZE),
+        (400, {"message": "This model's maximum prompt length is 8 but the request contains 9 tokens"}, E.SIZE),
         (400, {"message": "filtered", "code": "content_filter"}, E.CONTENT_FILTER),
         (400, {"message": "no such model", "code": "model_not_found"}, E.MODEL_UNKNOWN),
         (401, {"message": "bad key", "code": "invalid_api_key"}, E.AUTH),
@@ -61,6 +65,14 @@ def test_a_completion_is_an_answer_with_its_counts() -> None:
         (429, {"message": "quota", "code": "insufficient_quota"}, E.CREDIT),
         (429, {"message": "quota", "type": "insufficient_quota"}, E.CREDIT),
         (429, {"message": "You exceeded your current quota, please check your plan"}, E.CREDIT),
+        (429, {"message": "Too many tokens, please wait before trying again."}, E.OVERLOAD),
+        (429, {"message": "You exceeded your current quota. Please retry in 29.1s.", "code": 429}, E.OVERLOAD),
+        (429, {"message": "no", "code": "context_length_exceeded"}, E.SIZE),
+        (429, {"message": "This model's maximum context length is 8192 tokens"}, E.SIZE),
+        (400, {"message": "Too many tokens: 9000"}, E.SIZE),
+        (400, {"message": "Your credit balance is too low to access the API."}, E.CREDIT),
+        (403, {"message": "m requires moderation. Your input was flagged", "code": 403}, E.CONTENT_FILTER),
+        (403, {"message": "no access to the model", "code": "model_not_found"}, E.MODEL_UNKNOWN),
         (500, {}, E.SERVER),
         (502, {}, E.SERVER),
         (503, {}, E.SERVER),
@@ -83,6 +95,7 @@ def test_each_status_and_reason_has_its_class(status: int, error: dict[str, str]
             "500: Provider error: upstream died",
         ),
         ({"detail": "from a framework"}, "500: from a framework"),
+        ([{"error": {"message": "in a list"}}], "500: in a list"),
         (b"<html>Bad gateway</html>", "500: <html>Bad gateway</html>"),
         (b"", "500: an empty body"),
         ([1, 2], "500: [1,2]"),
@@ -100,6 +113,8 @@ def test_an_error_says_what_it_can_whatever_its_shape(body: object, message: str
         [],
         {"error": {"message": "overloaded", "code": 529}},
         {"choices": []},
+        {**GOOD, "choices": [{"message": {"content": "half"}, "finish_reason": "error"}]},
+        {**GOOD, "choices": [{"message": {"content": "half"}, "error": {"message": "upstream died"}}]},
         {"choices": None},
         {"choices": [{}]},
         {"choices": [{"message": None}]},
@@ -128,10 +143,18 @@ def test_200_with_an_error_keeps_the_counts_that_came_with_it() -> None:
         {"prompt_tokens": "12", "completion_tokens": 3},
         {"prompt_tokens": 10**12, "completion_tokens": 3},
         {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 6}},
+        {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": -1}},
+        {"prompt_tokens": 5, "completion_tokens": 3, "cache_creation_input_tokens": True},
+        {"prompt_tokens": 5, "completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 4}},
     ],
 )
 def test_counts_that_cannot_be_believed_are_none(usage: object) -> None:
     assert decoded(200, {**GOOD, "usage": usage}).usage is None
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    usage = decoded(200, b'{"choices":[{"message":{}}],"usage":{"prompt_tokens":12.0,"completion_tokens":3}}').usage
+    assert usage == Usage(12, 3)
 
 
 def test_details_may_be_null() -> None:
@@ -152,6 +175,13 @@ def test_a_redirect_names_the_host_and_is_not_followed() -> None:
     outcome = decoded(307, b"", {"Location": "https://elsewhere.example/v1"})
     assert outcome.error is E.REDIRECT
     assert "elsewhere.example" in outcome.message
+
+
+@pytest.mark.parametrize("location", ["", "http://[bad", "/elsewhere", "http://h\udcff.example/"])
+def test_a_redirect_to_nowhere_is_a_redirect(location: str) -> None:
+    outcome = decoded(302, b"", {"Location": location})
+    assert outcome.error is E.REDIRECT
+    outcome.message.encode()
 
 
 def test_messages_are_one_short_line_without_control_characters() -> None:

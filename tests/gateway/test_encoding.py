@@ -41,3 +41,20 @@ def test_dropped_and_set_keys_leave_the_other_bytes_alone() -> None:
 def test_a_prompt_that_mentions_the_other_cap_is_not_touched() -> None:
     body = b'{"messages":[{"role":"user","content":"what is max_completion_tokens?"}]}'
     assert orjson.loads(sent(body, ours=False))["messages"] == orjson.loads(body)["messages"]
+
+
+def test_no_key_is_sent_twice() -> None:
+    assert sent(b'{"a":1}', set={"max_tokens": 5, "model": "other"}) == b'{"model":"other","max_tokens":5,"a":1}'
+    both = b'{"max_tokens":1,"max_completion_tokens":2}'
+    assert sent(both, ours=False) == b'{"model":"vendor/m","max_tokens":2}'
+
+
+def test_drop_speaks_of_the_keys_as_they_are_sent() -> None:
+    assert sent(b'{"a":1}', drop=["max_tokens"]) == b'{"model":"vendor/m","a":1}'
+    renamed = sent(b'{"max_tokens":5}', ours=False, drop=["max_tokens"], max_tokens_param="max_completion_tokens")
+    assert renamed == b'{"model":"vendor/m","max_completion_tokens":5}'
+
+
+def test_order_and_white_space_of_a_body_in_a_dialect_are_those_that_were_read() -> None:
+    body = b'{"z": {"b" : 1.0, "a":[1E5 ,2]},"a":"\\/"}'
+    assert sent(body, ours=False, drop=["x"]) == b'{"model":"vendor/m","z":{"b" : 1.0, "a":[1E5 ,2]},"a":"\\/"}'
