@@ -79,7 +79,10 @@ def measure(records: int) -> str:
         rows = connection.execute("SELECT count(*), count(DISTINCT line) FROM results").fetchone()
         connection.close()
         verified = subprocess.run(
-            [sys.executable, "-m", "batchrouter", "verify", "--db", "runs.db"], cwd=folder, capture_output=True, check=False
+            [sys.executable, "-m", "batchrouter", "verify", "--db", "runs.db"],
+            cwd=folder,
+            capture_output=True,
+            check=False,
         )
     peak = max(ending.peak_mb for ending in endings)
     seconds = sum(ending.seconds for ending in endings)

@@ -49,8 +49,9 @@ class RunLedger:
         self._writer = writer
         self._reader = reader
         self._path = path
-        self._new_changes = lambda: Changes(run, config, clear_requests)
         self._run = run
+        self._config = config
+        self._clear_requests = clear_requests
         self._clock = clock
         self._group: _Group | None = None
         self._work = asyncio.Event()
@@ -137,7 +138,7 @@ class RunLedger:
         if self.failure:
             raise self.failure
         if self._group is None:
-            self._group = _Group(self._new_changes())
+            self._group = _Group(Changes(self._run, self._config, self._clear_requests))
             self._work.set()
         return self._group
 

@@ -165,8 +165,7 @@ async def test_stdin_is_taken_in_completely_before_the_first_call(job: Job) -> N
     while not (job.db.exists() and _count(job.db)):
         await asyncio.sleep(0)
     assert job.gateway.requests == []
-    process.stdin.write(b'{"prompt": "last"}')
-    await process.communicate()
+    await process.communicate(b'{"prompt": "last"}')
     assert process.returncode == 0
     assert len(job.gateway.requests) == 1201
 

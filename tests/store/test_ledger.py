@@ -144,7 +144,7 @@ def rows_of_plan(path: Path, sql: str) -> list[sqlite3.Row]:
 
 async def test_after_a_failed_write_nothing_more_is_written_and_everybody_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    with pytest.raises(StorageFailed, match="full"):
+    with pytest.raises(StorageFailed, match="full"):  # noqa: PT012 - the block as a whole is what fails
         async with ledger_of(path) as ledger:
             await take_in(ledger, 1, 2)
             await ledger._writer.execute("PRAGMA max_page_count = 1")
