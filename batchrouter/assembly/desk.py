@@ -26,6 +26,8 @@ from batchrouter.reporting import export, figures
 from batchrouter.store import runs
 from batchrouter.store.opening import open_reader, open_writer
 
+NAMED_MOST = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -45,6 +47,7 @@ class Desk:
 
     async def finish(self, plan: Plan) -> figures.RunReport:
         """Work on a run if there is anything left of it, and report."""
+        await self._name_stopped_runs(plan.run.run)
         if plan.is_finished:
             code = ExitCode(plan.run.exit_code or 0)
             return self.reported(plan.run.run, code, RunEnd(code))
@@ -76,10 +79,12 @@ class Desk:
                 export.export(reader, run, self.options.output, format="jsonl", statuses=())
             return figures.RunReport(figures.summary(reader, run), code, end.reason, end.hint)
 
-    async def numbered(self, selector: str) -> int:
-        """The number of the run that a person named."""
-        with open_reader(self.path) as reader:
-            return figures.find_run(reader, selector)
+    async def _name_stopped_runs(self, but: int) -> None:
+        stopped = [run for run in await runs.unfinished_runs(self.connection) if run.run != but]
+        for run in stopped[-NAMED_MOST:]:
+            self.observer.notice(
+                f"run {run.run} ({run.name or run.input}) stopped before its end: `batchrouter resume {run.run}` goes on"
+            )
 
     async def unfinished(self) -> list[int]:
         """The runs that stopped, oldest first."""

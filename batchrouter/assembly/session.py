@@ -136,12 +136,21 @@ class Session:
         by_state: dict[str, int] = {}
         for _, state, records in await runs.counts(self._connection, plan.run.run):
             by_state[state] = by_state.get(state, 0) + records
+        if plan.source:
+            await self._warn_of_repeated_ids(plan.run.run)
         code = exit_code(end.exit_code, by_state, self._options.max_failed)
         finished = code in (ExitCode.OK, ExitCode.SOME_FAILED)
         await runs.end(
             self._connection, plan.run.run, code, end.reason, now=self._clock.utc(), cut=plan.cut and finished
         )
         return code
+
+    async def _warn_of_repeated_ids(self, run: int) -> None:
+        repeated, first = await runs.repeated_ids(self._connection, run)
+        if repeated:
+            self._observer.notice(
+                f"{repeated} ids stand on more than one line, the first is {first!r}: each line is a record of its own"
+            )
 
     async def _note_failure(self, run: int, error: BaseException) -> None:
         """After a failed write nothing more is written; the next start finds the run as it is."""

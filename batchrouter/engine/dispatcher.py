@@ -99,6 +99,8 @@ class InProcessDispatcher:
 
     async def _reserve(self, job: Job, model: ModelState, lane: TierLane) -> None:
         await model.available(self._stop)
+        if model.is_given_up:
+            self._stop.request(model.unavailable())
         if self._stop.is_requested:
             lane.release(job)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batchrouter.core.errors import ExitCode
 from batchrouter.core.health import OutageBreaker
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.pricing import Prices, worst_case_nano
@@ -10,7 +11,7 @@ from batchrouter.core.settings import ModelSettings
 from batchrouter.core.tokens import most_input_tokens, typical_input_tokens
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.stopping import Stop
-from batchrouter.ports import Clock, Job
+from batchrouter.ports import Clock, Job, RunEnd
 
 TYPICAL_OUTPUT_TOKENS = 256
 LEARNING_RATE = 0.05
@@ -41,6 +42,7 @@ class ModelState:
         self._clock = clock
         self._typical_output = float(TYPICAL_OUTPUT_TOKENS)
         self._pauses = 0
+        self._last_message = ""
 
     def can_take(self, job: Job, output_cap: int) -> bool:
         """Whether the model has the features and the context that the record needs."""
@@ -63,7 +65,7 @@ class ModelState:
 
     async def available(self, stop: Stop) -> None:
         """Wait while an outage lasts; of those who wait, one at a time is let through as a probe."""
-        while self.breaker.is_open and not stop.is_requested:
+        while self.breaker.is_open and not (stop.is_requested or self.is_given_up):
             now_s = self._clock.monotonic_s()
             wait_s = self.breaker.wait_s(now_s)
             if wait_s <= 0:
@@ -74,6 +76,7 @@ class ModelState:
     def learn(self, outcome: Outcome, jitter: float) -> float:
         """Take in an outcome; returns the seconds of a pause of the whole model that begins with it, or 0."""
         now_s = self._clock.monotonic_s()
+        self._last_message = outcome.message
         if outcome.usage:
             self._typical_output += LEARNING_RATE * (outcome.usage.output_tokens - self._typical_output)
         if outcome.error is ErrorClass.OVERLOAD:
@@ -96,6 +99,14 @@ class ModelState:
         pause_s = max(wish_s, bound_s * (0.5 + jitter / 2))
         self.pacing.pause(pause_s)
         return pause_s
+
+    def unavailable(self) -> RunEnd:
+        """The end of a run whose gateway does not answer."""
+        return RunEnd(
+            ExitCode.UNAVAILABLE,
+            f"{self.name}: no answer from the gateway for longer than patience_s = {self.patience_s:g}: {self._last_message}",
+            "Nothing is lost: start the same command again when the gateway is back.",
+        )
 
     @property
     def is_given_up(self) -> bool:

@@ -53,6 +53,7 @@ class Pipeline:
         self._duration_s = duration_s
         self._intake_over = asyncio.Event()
         self._input_left = False
+        self._replaced_models = 0
 
     async def execute(self) -> RunEnd:
         """Work until nothing is pending or a stop is asked for; everything settled is durable on return."""
@@ -86,6 +87,7 @@ class Pipeline:
             if source and not self._stop.is_requested:
                 async for batch in source.batches(records_most=self._intake.records_most):
                     await self._take_in_batch(batch)
+                    self._replaced_models += batch.replaced_models
                     if self._stop.is_requested:
                         return
                 self._input_left = not source.exhausted
@@ -94,6 +96,10 @@ class Pipeline:
         except BatchRouterError as error:
             self._stop.request(RunEnd(error.exit_code, error.message, error.hint))
         finally:
+            if self._replaced_models:
+                self._observer.notice(
+                    f"{self._replaced_models} records name a model: their tier's is used (--no-routing keeps their own)"
+                )
             self._intake_over.set()
             for lane in self._lanes.values():
                 lane.rows_added()

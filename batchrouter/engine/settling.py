@@ -72,7 +72,7 @@ class Settling:
             self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:.0f} s")
         far = (outcome.retry_after_s or 0) > max(model.patience_s, RETRY_AFTER_MOST_S)
         if model.is_given_up or (outcome.error is ErrorClass.OVERLOAD and far):
-            self._stop.request(_unavailable(model, outcome))
+            self._stop.request(model.unavailable())
         if outcome.status_code == 200:
             self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)
             if self._unusable.too_high:
@@ -155,14 +155,6 @@ class Settling:
         self._observer.moved(before, tier)
         self._lanes[tier].arrive(job)
         lane.release(job)
-
-
-def _unavailable(model: ModelState, outcome: Outcome) -> RunEnd:
-    return RunEnd(
-        ExitCode.UNAVAILABLE,
-        f"{model.name}: no answer from the gateway for longer than patience_s = {model.patience_s:g}: {outcome.message}",
-        "Nothing is lost: start the same command again when the gateway is back.",
-    )
 
 
 def _rubbish(model: ModelState, outcome: Outcome) -> RunEnd:

@@ -163,6 +163,13 @@ async def counts(connection: aiosqlite.Connection, run: int) -> list[tuple[str, 
     return [(row[0], row[1], row[2]) for row in await connection.execute_fetchall(sql, (run,))]
 
 
+async def repeated_ids(connection: aiosqlite.Connection, run: int) -> tuple[int, str]:
+    """How many ids stand on more than one line of the input, and the first of them in order."""
+    sql = "SELECT id FROM records WHERE run = ? AND id IS NOT NULL GROUP BY id HAVING count(*) > 1 ORDER BY id"
+    rows = list(await connection.execute_fetchall(sql, (run,)))
+    return len(rows), rows[0][0] if rows else ""
+
+
 async def line_of_record(connection: aiosqlite.Connection, run: int, ordinal: int) -> int | None:
     """The line of the ordinal-th valid record (1-based), or None if there are not so many yet."""
     sql = "SELECT line FROM records WHERE run = ? AND state <> 'rejected' ORDER BY line LIMIT 1 OFFSET ?"

@@ -14,6 +14,7 @@ from aiohttp import web
 from batchrouter import api
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.settings import Settings
+from batchrouter.ports import Observer
 from batchrouter.reporting.figures import RunReport
 
 Reply = dict[str, Any] | web.Response | str | None
@@ -96,6 +97,7 @@ class Job:
     gateway: Gateway
     settings: dict[str, Any]
     input_options: InputOptions = field(default_factory=InputOptions)
+    observer: Observer | None = None
 
     @property
     def input(self) -> Path:
@@ -123,6 +125,7 @@ class Job:
             settings=Settings.model_validate(self.settings),
             input_options=self.input_options,
             options=RunOptions(**options),
+            observer=self.observer,
         )
 
     async def resume(self, run: str = "latest", **options: Any) -> RunReport:

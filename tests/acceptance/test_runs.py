@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from batchrouter.assembly.silence import Silent
 from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing
 from batchrouter.core.options import MaxFailed
 from tests.acceptance.conftest import Job, completion, problem
@@ -162,6 +163,25 @@ async def test_concurrency_caps_all_calls_in_flight(job: Job) -> None:
     job.prompts(*(["compare", "hi", LONG] * 10))
     await job.run(concurrency=3)
     assert job.gateway.most_in_flight <= 3
+
+
+async def test_what_a_person_should_know_is_told_once(job: Job) -> None:
+    told: list[str] = []
+
+    class Listening(Silent):
+        def notice(self, message: str) -> None:
+            told.append(message)
+
+    job.observer = Listening()
+    job.write([{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "y"}, {"id": "b", "model": "gpt-4o", "prompt": "z"}])
+    job.gateway.reply = lambda _body, _n: problem(401)
+    await job.run(concurrency=1)
+    assert [message for message in told if "'a'" in message and "1 ids" in message]
+    assert [message for message in told if "1 records name a model" in message]
+    job.gateway.reply = lambda _body, _n: completion()
+    told.clear()
+    await job.run(name="another")
+    assert [message for message in told if "`batchrouter resume 1`" in message]
 
 
 async def test_an_empty_input_is_a_finished_run(job: Job) -> None:
