@@ -1,0 +1,138 @@
+"""Pacing on a clock of its own: the rate holds in every window, pauses hold everybody, a stop wakes all."""
+
+import asyncio
+
+import pytest
+
+from batchrouter.core.budget import Budget
+from batchrouter.core.errors import ExitCode
+from batchrouter.engine.budgeting import Budgeting
+from batchrouter.engine.pacing import Pacing
+from batchrouter.engine.stopping import Stop
+from batchrouter.ports import RunEnd
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """Time jumps to the next timer instead of passing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 1000.0
+
+    def time(self) -> float:
+        return self.now_s
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self.now_s = max(self.now_s, self._scheduled[0].when())  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+class LoopClock:
+    def monotonic_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def utc(self) -> str:
+        return ""
+
+
+def paced(rpm: float | None = None, tpm: float | None = None, stop: Stop | None = None) -> Pacing:
+    return Pacing(rpm=rpm, tpm=tpm, concurrency=50, guard=None, clock=LoopClock(), stop=stop or Stop())
+
+
+def in_virtual_time(main: object) -> None:
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(main())  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("rpm", [30, 60, 600])
+def test_a_minute_is_used_to_the_margin_and_never_beyond(rpm: int) -> None:
+    async def main() -> None:
+        pacing, sent = paced(rpm=rpm), []
+
+        async def call() -> None:
+            async with pacing.deck():
+                await pacing.turn(1)
+            sent.append(LoopClock().monotonic_s())
+
+        await asyncio.gather(*(call() for _ in range(rpm * 3)))
+        for first in sent:
+            assert sum(first <= at < first + 60 for at in sent) <= rpm
+        assert sent[-1] - sent[0] <= 3 * 60 * 1.02
+
+    in_virtual_time(main)
+
+
+def test_tokens_are_held_by_estimate_and_settled_by_count() -> None:
+    async def main() -> None:
+        pacing, sent = paced(tpm=1000), []
+
+        async def call() -> None:
+            reservation = await pacing.turn(100)
+            sent.append(LoopClock().monotonic_s())
+            pacing.settle(reservation, 10)
+
+        await asyncio.gather(*(call() for _ in range(90)))
+        assert sent[-1] - sent[0] < 1  # ten times as many as the estimates alone would let through
+        unsettled = paced(tpm=1000)
+        times = []
+        for _ in range(20):
+            await unsettled.turn(100)
+            times.append(LoopClock().monotonic_s())
+        assert times[-1] - times[0] >= 60
+
+    in_virtual_time(main)
+
+
+def test_a_pause_holds_everybody_even_without_a_limit() -> None:
+    async def main() -> None:
+        pacing = paced()
+        start = LoopClock().monotonic_s()
+        pacing.pause(30)
+        await asyncio.gather(pacing.turn(1), pacing.turn(1))
+        assert LoopClock().monotonic_s() - start >= 30
+
+    in_virtual_time(main)
+
+
+def test_a_stop_wakes_those_who_wait_for_their_turn() -> None:
+    async def main() -> None:
+        stop = Stop()
+        pacing = paced(stop=stop)
+        pacing.pause(10_000)
+        start = LoopClock().monotonic_s()
+        asyncio.get_running_loop().call_later(1, stop.request, RunEnd(ExitCode.INTERRUPTED))
+        await asyncio.gather(*(pacing.turn(1) for _ in range(20)))
+        assert LoopClock().monotonic_s() - start < 2
+
+    in_virtual_time(main)
+
+
+def test_only_calls_about_to_leave_are_on_deck() -> None:
+    async def main() -> None:
+        pacing, on_deck, most = paced(rpm=60), 0, 0
+
+        async def call() -> None:
+            nonlocal on_deck, most
+            async with pacing.deck():
+                on_deck += 1
+                most = max(most, on_deck)
+                await pacing.turn(1)
+                on_deck -= 1
+
+        await asyncio.gather(*(call() for _ in range(40)))
+        assert most == 1
+
+    in_virtual_time(main)
+
+
+async def test_a_reservation_waits_for_calls_in_flight_and_is_refused_when_nothing_is() -> None:
+    budgeting = Budgeting(Budget(limit=100))
+    assert await budgeting.reserve(80)
+    waiting = asyncio.create_task(budgeting.reserve(60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    budgeting.settle(80, 30)
+    assert await waiting
+    budgeting.settle(60, 60)
+    assert not await budgeting.reserve(11)
