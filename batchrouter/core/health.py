@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from batchrouter.core.outcome import ErrorClass
 
 OUTAGE_AFTER_FAILURES = 20
+SUSPECT_RECORDS = 3
 PROBE_FIRST_S = 5.0
 PROBE_MOST_S = 300.0
 UNUSABLE_WINDOW = 50
@@ -27,6 +28,12 @@ class OutageBreaker:
     failing_since_s: float | None = None
     probe_at_s: float = 0.0
     probes: int = 0
+    lines: set[int] = field(default_factory=set)
+
+    @property
+    def is_suspected(self) -> bool:
+        """True when several records in a row got no answer: then it is not the fault of any one of them."""
+        return len(self.lines) >= SUSPECT_RECORDS
 
     @property
     def is_open(self) -> bool:
@@ -36,10 +43,13 @@ class OutageBreaker:
     def answered(self) -> None:
         """The gateway answered, be it with an error of the request's own."""
         self.failures, self.failing_since_s, self.probes = 0, None, 0
+        self.lines.clear()
 
-    def failed(self, now_s: float) -> None:
-        """A call came back without an answer."""
+    def failed(self, now_s: float, line: int = 0) -> None:
+        """A call for the record of this line came back without an answer."""
         self.refused(now_s)
+        if not self.is_suspected:
+            self.lines.add(line)
         self.failures += 1
         if self.is_open and now_s >= self.probe_at_s:
             self.probe_at_s = now_s + min(PROBE_MOST_S, PROBE_FIRST_S * 2**self.probes)

@@ -24,6 +24,9 @@ FREE = frozenset({ErrorClass.NOT_SENT, ErrorClass.OVERLOAD, ErrorClass.CRASH, Er
 NO_ANSWER = frozenset({ErrorClass.NOT_SENT, ErrorClass.RESET, ErrorClass.LOST, ErrorClass.SERVER, ErrorClass.TRANSIENT})
 """Classes that count towards an outage."""
 
+OUTAGE = frozenset({ErrorClass.RESET, ErrorClass.SERVER, ErrorClass.TRANSIENT})
+"""Classes that use up no attempt while the gateway answers nobody: an outage is no record's fault."""
+
 LOST_ANSWER = frozenset({ErrorClass.LOST})
 PAID_UNUSABLE = frozenset({ErrorClass.UNUSABLE, ErrorClass.EMPTY})
 STOPS_THE_RUN: dict[ErrorClass, ExitCode] = {
@@ -46,8 +49,10 @@ class History:
     server: int = 0
     truncated: int = 0
 
-    def after(self, error: ErrorClass | None) -> History:
-        """The history with one more ended attempt."""
+    def after(self, error: ErrorClass | None, *, outage: bool = False) -> History:
+        """The history with one more ended attempt; ``outage``: the gateway answered nobody."""
+        if outage and error in OUTAGE:
+            return replace(self, attempts=self.attempts + 1)
         return replace(
             self,
             attempts=self.attempts + 1,
@@ -83,13 +88,17 @@ def next_step(
     max_attempts: int,
     can_escalate: bool,
     jitter: float,
+    outage: bool = False,
 ) -> Step:
-    """The step after one attempt. ``jitter`` is a random number in [0, 1); ``before`` excludes this attempt."""
+    """The step after one attempt. ``jitter`` is a random number in [0, 1); ``before`` excludes this attempt.
+
+    ``outage``: the gateway has answered nobody lately.
+    """
     error = check.error if check else outcome.error
     reason = check.reason if check else outcome.message
     if error is None:
         return Step("done")
-    history = before.after(error)
+    history = before.after(error, outage=outage)
     if error in STOPS_THE_RUN:
         return Step("stop", reason, exit_code=STOPS_THE_RUN[error])
     if error is ErrorClass.MODEL_UNKNOWN:
@@ -99,7 +108,7 @@ def next_step(
         return Step("raise_cap", reason) if may_raise else Step("fail", reason)
     if error is ErrorClass.SIZE:
         return Step("larger", reason)
-    if _may_repeat(error, history, outcome, max_attempts):
+    if (outage and error in OUTAGE) or _may_repeat(error, history, outcome, max_attempts):
         return Step("retry", reason, delay_s=backoff_s(history, outcome.retry_after_s, jitter))
     if can_escalate and (error in ESCALATES or error in PAID_UNUSABLE) and history.used < max_attempts:
         return Step("escalate", reason)

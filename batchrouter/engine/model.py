@@ -73,7 +73,7 @@ class ModelState:
                 return
             await stop.sleep(min(wait_s, 1.0))
 
-    def learn(self, outcome: Outcome, jitter: float) -> float:
+    def learn(self, outcome: Outcome, line: int, jitter: float) -> float:
         """Take in an outcome; returns the seconds of a pause of the whole model that begins with it, or 0."""
         now_s = self._clock.monotonic_s()
         self._last_message = outcome.message
@@ -83,7 +83,7 @@ class ModelState:
             self.breaker.refused(now_s)
             return self._pause(outcome.retry_after_s, jitter)
         if outcome.error in NO_ANSWER:
-            self.breaker.failed(now_s)
+            self.breaker.failed(now_s, line)
         else:
             self.breaker.answered()
             self._pauses = 0

@@ -36,6 +36,7 @@ def settle(
         max_attempts=settings.run.max_attempts,
         can_escalate=may_escalate(job, settings),
         jitter=jitter,
+        outage=model.breaker.is_suspected,
     )
     error = check.error if check else outcome.error
     reason = check.reason if check else outcome.message

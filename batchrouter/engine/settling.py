@@ -53,22 +53,25 @@ class Settling:
         self, job: Job, start: AttemptStart, outcome: Outcome, model: ModelState, lane: TierLane, *, jitter: float
     ) -> None:
         """One attempt ended."""
+        stopped_before_sending = outcome.state == "not_sent" and self._stop.is_requested
+        pause_s = 0.0 if stopped_before_sending else model.learn(outcome, job.line, jitter)
         settlement = settle(job, start, outcome, model, self._settings, jitter=jitter, now=self._clock.utc())
         self._budgeting.settle(start.reserved_nano or 0, settlement.end.cost_nano or 0)
-        if outcome.state == "not_sent" and self._stop.is_requested:
+        if stopped_before_sending:
             self._ledger.settle(settlement.end)
             self._observer.ended(job.tier, 0, retried=False)
             lane.release(job)
             return
-        self._judge_gateway(outcome, model, jitter)
+        self._judge_gateway(outcome, model, pause_s)
         error = settlement.end.error_class
-        job.history = job.history.after(ErrorClass(error) if error else None)
+        outage = model.breaker.is_suspected
+        job.history = job.history.after(ErrorClass(error) if error else None, outage=outage)
         retried = settlement.step.action in ("retry", "raise_cap", "next_model", "escalate", "larger")
         self._observer.ended(job.tier, settlement.end.cost_nano, retried=retried)
         self._take(settlement, job, model, lane)
 
-    def _judge_gateway(self, outcome: Outcome, model: ModelState, jitter: float) -> None:
-        if pause_s := model.learn(outcome, jitter):
+    def _judge_gateway(self, outcome: Outcome, model: ModelState, pause_s: float) -> None:
+        if pause_s:
             self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:.0f} s")
         far = (outcome.retry_after_s or 0) > max(model.patience_s, RETRY_AFTER_MOST_S)
         if model.is_given_up or (outcome.error is ErrorClass.OVERLOAD and far):

@@ -12,6 +12,7 @@ SECRET_LEAST = 8
 """Shorter keys are placeholders of local servers ("x", "EMPTY"), and their letters are words of honest answers."""
 
 _REDACTED = "[redacted]"
+_ESCAPED = re.compile(rb"\\u00[2-7]|\\/")  # a key is printable ASCII; without one of these it stands there plainly
 _BACKSLASHES = r"\\{1,8}"  # JSON within JSON doubles them; bounded, so that a run of them costs no quadratic time
 
 
@@ -31,7 +32,7 @@ class Redactor:
         """The body without the key, however JSON wrote it."""
         if self._key is None:
             return body
-        if self._key in body or b"\\u00" in body or b"\\/" in body:
+        if self._key in body or _ESCAPED.search(body):
             return self._in_body.sub(_REDACTED.encode(), body)
         return body
 

@@ -136,9 +136,20 @@ async def test_a_gateway_that_answers_rubbish_is_not_paid_for_ever(job: Job) -> 
 async def test_an_outage_longer_than_the_patience_leaves_every_record_pending(job: Job) -> None:
     job.settings["gateway"]["patience_s"] = 0.3
     job.gateway.reply = lambda _body, _n: problem(503)
-    job.settings["run"] = {"max_attempts": 50}
-    job.prompts("a", "b", "c")
-    assert (await job.run()).exit_code in (69, 3)
+    job.prompts("a", "b", "c", "d")
+    assert (await job.run()).exit_code == 69
+    assert len(job.gateway.requests) > 4 * 5
+    assert set(job.answers("status")) == {("pending",)}
+    job.gateway.reply = lambda _body, _n: completion()
+    assert (await job.run()).exit_code == 0
+    job.check()
+
+
+async def test_a_record_that_alone_gets_no_answer_fails_when_its_attempts_are_used(job: Job) -> None:
+    job.gateway.reply = lambda body, _n: problem(500) if "poison" in body["messages"][0]["content"] else completion()
+    job.prompts("a", "poison", "c")
+    assert (await job.run()).exit_code == 3
+    assert job.answers("status, attempts") == [("done", 1), ("failed", 5), ("done", 1)]
     job.check()
 
 
