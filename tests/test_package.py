@@ -19,7 +19,7 @@ def test_everything_public_is_there_and_nothing_else() -> None:
 
 def test_help_loads_neither_the_network_nor_the_terminal_library() -> None:
     code = (
-        "import sys; from batchrouter.cli.exits import run_command_line; run_command_line(['run', '--help']);"
+        "import sys; from batchrouter.cli.exits import run_command_line; from batchrouter.cli.group import batchrouter; run_command_line(batchrouter, ['run', '--help']);"
         "print([name for name in ('aiohttp', 'rich', 'aiosqlite', 'msgspec') if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -38,12 +38,10 @@ class Commands(click.Group):
             raise click.Abort from None
 
 
-def run_command_line(arguments: Sequence[str]) -> int:
+def run_command_line(group: click.Group, arguments: Sequence[str]) -> int:
     """Run one command; its exit code. Whatever goes wrong is a sentence on stderr, or an object with ``--json``."""
-    from batchrouter.cli.group import batchrouter  # noqa: PLC0415 - the commands import this module
-
     _prepare_streams()
-    code = _exit_code(batchrouter, arguments)
+    code = _exit_code(group, arguments)
     _leave_streams()
     return int(code)
 

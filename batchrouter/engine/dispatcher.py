@@ -17,9 +17,6 @@ from batchrouter.engine.model import ModelState
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import AttemptStart, Call, Job, RunEnd
 
-SET_ASIDE_MOST = 1_000
-"""Records that do not fit into what is left of the budget and are passed over before the run stops."""
-
 
 class InProcessDispatcher:
     """Implements ``ports.Dispatcher`` with a pool of workers for each lane that it serves."""
@@ -34,7 +31,6 @@ class InProcessDispatcher:
         self._settling = settling
         self._cap = concurrency
         self._places = asyncio.Semaphore(concurrency) if concurrency else None
-        self.set_aside = 0
 
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
@@ -107,8 +103,9 @@ class InProcessDispatcher:
         cap = self._output_cap(job)
         worst_case = model.worst_case_nano(job, cap)
         if not await self._context.budgeting.reserve(worst_case or 0):
-            self._put_aside(job, lane)
+            lane.put_aside(job)
             return
+        lane.fits()
         start = AttemptStart(
             line=job.line,
             attempt=job.attempts_so_far + 1,
@@ -123,13 +120,6 @@ class InProcessDispatcher:
         )
         job.attempts_so_far += 1
         await self._attempt(job, start, model, lane)
-
-    def _put_aside(self, job: Job, lane: TierLane) -> None:
-        """The record stays pending: a smaller one may still fit."""
-        lane.put_aside(job)
-        self.set_aside += 1
-        if self.set_aside > SET_ASIDE_MOST:
-            self._stop.request(budget_reached())
 
     async def _attempt(self, job: Job, start: AttemptStart, model: ModelState, lane: TierLane) -> None:
         outcome = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
@@ -152,12 +142,3 @@ class InProcessDispatcher:
         tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
         model.pacing.settle(reservation, 0 if outcome.state == "not_sent" else tokens)
         self._settling.settle(job, start, outcome, model, lane, jitter=self._context.chance.random())
-
-
-def budget_reached() -> RunEnd:
-    """The end of a run whose budget is used up."""
-    return RunEnd(
-        ExitCode.BUDGET,
-        "the budget is reached: no pending record fits into what is left of it",
-        "Raise --budget or [run] budget and start the same command again; nothing done is paid again.",
-    )

@@ -16,6 +16,9 @@ from batchrouter.ports import Clock, Job, Ledger
 
 PAGE_RECORDS = 256
 WAITING_MOST = 1_000
+MISSES_MOST = 100
+"""Records in a row that do not fit into the budget before a lane is parked."""
+ASIDE_MOST = 10_000
 
 
 class TierLane:
@@ -41,11 +44,13 @@ class TierLane:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._aside: set[int] = set()
+        self._misses = 0
+        self._parked = False
         self.became_idle = asyncio.Event()
 
     async def next_job(self) -> Job | None:
         """The next job: a retry that is due, a record from below, then the rows in line order."""
-        while not (self._stop.is_requested or self._closed):
+        while not (self._stop.is_requested or self._closed or self._parked):
             if self._retries and self._retries[0][0] <= self._clock.monotonic_s():
                 return heapq.heappop(self._retries)[2]
             if self._arrived:
@@ -71,7 +76,7 @@ class TierLane:
             taken, self._claimed_while_fetching = before | self._claimed_while_fetching, None
             for job in jobs:
                 self._cursor = job.line
-                if job.line not in taken:
+                if job.line not in taken and not self._parked:
                     self._claimed.add(job.line)
                     self._page.append(job)
             if len(jobs) == PAGE_RECORDS:
@@ -109,6 +114,8 @@ class TierLane:
 
     def arrive(self, job: Job) -> None:
         """A record that goes on in this tier; its row says so in the transaction that is queued."""
+        if self._parked:
+            return
         if len(self._arrived) < WAITING_MOST:
             self._claim(job)
             self._arrived.append(job)
@@ -118,6 +125,9 @@ class TierLane:
 
     def retry(self, job: Job, delay_s: float) -> None:
         """The job again, not before so many seconds."""
+        if self._parked:
+            self.release(job)
+            return
         if len(self._retries) < WAITING_MOST:
             due_s = self._clock.monotonic_s() + delay_s
             heapq.heappush(self._retries, (due_s, next(self._order), job))
@@ -132,16 +142,41 @@ class TierLane:
         self._note_idle()
 
     def put_aside(self, job: Job) -> None:
-        """The job stays pending and is passed over from now on."""
+        """The job does not fit into the budget: it stays pending, a smaller one may still fit.
+
+        After many in a row the lane is parked: its rows stay pending, other lanes go on.
+        """
         self._aside.add(job.line)
+        self._misses += 1
         self.release(job)
+        if self._misses >= MISSES_MOST or len(self._aside) >= ASIDE_MOST:
+            self._park()
+
+    def fits(self) -> None:
+        """A job did fit into the budget."""
+        self._misses = 0
+
+    def _park(self) -> None:
+        self._parked = True
+        waiting = (*self._page, *self._arrived, *(job for _, _, job in self._retries))
+        self._claimed.difference_update(job.line for job in waiting)
+        self._page.clear()
+        self._arrived.clear()
+        self._retries.clear()
+        self._wake()
+        self._note_idle()
+
+    @property
+    def has_put_aside(self) -> bool:
+        """Whether rows stay pending because they do not fit into the budget."""
+        return bool(self._aside)
 
     def hold(self) -> None:
         """A claimed job waits for something outside the lane."""
         self._note_idle()
 
     def _note_idle(self) -> None:
-        if self._dry:
+        if self._dry or self._parked:
             self.became_idle.set()
 
     def close(self) -> None:
@@ -159,7 +194,9 @@ class TierLane:
     @property
     def is_drained(self) -> bool:
         """No row is known that could be claimed; claims may still be at work."""
-        return self._dry and self._rewind_to is None and self._claimed_while_fetching is None
+        if self._claimed_while_fetching is not None:
+            return False
+        return self._parked or (self._dry and self._rewind_to is None)
 
     def _claim(self, job: Job) -> None:
         self._claimed.add(job.line)

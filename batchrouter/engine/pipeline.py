@@ -11,7 +11,7 @@ from batchrouter.core.errors import BatchRouterError, ExitCode
 from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
-from batchrouter.engine.dispatcher import InProcessDispatcher, budget_reached
+from batchrouter.engine.dispatcher import InProcessDispatcher
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
@@ -74,8 +74,12 @@ class Pipeline:
     def _end(self) -> RunEnd:
         if self._stop.end:
             return self._stop.end
-        if self._dispatcher.set_aside:
-            return budget_reached()
+        if any(lane.has_put_aside for lane in self._lanes.values()):
+            return RunEnd(
+                ExitCode.BUDGET,
+                "the budget is reached: no pending record fits into what is left of it",
+                "Raise --budget or [run] budget and start the same command again; nothing done is paid again.",
+            )
         if self._input_left:
             return RunEnd(ExitCode.PLANNED_STOP, "--limit is reached", "Without --limit the same command goes on.")
         return RunEnd(ExitCode.OK)

@@ -135,6 +135,19 @@ async def test_a_record_too_dear_for_the_budget_does_not_stop_those_that_fit(job
     assert job.answers("status") == [("pending",), ("done",), ("done",)]
 
 
+async def test_a_tier_too_dear_for_the_budget_does_not_stop_the_others(job: Job) -> None:
+    job.write([{"prompt": "Compare them", "max_tokens": 100_000}] * 300 + [{"prompt": "hi"}] * 300)
+    job.settings["run"] = {"budget": Decimal(1)}
+    assert (await job.run()).exit_code == 76
+    assert job.rows("SELECT tier, status, count(*) FROM answers GROUP BY 1, 2") == [
+        ("complex", "pending", 300),
+        ("simple", "done", 300),
+    ]
+    job.settings["run"] = {}
+    assert (await job.run()).exit_code == 0
+    job.check()
+
+
 async def test_saved_is_measured_against_the_requested_model_if_asked(job: Job) -> None:
     job.write([{"model": "middle", "prompt": "hi"}])
     job.settings["run"] = {"baseline": "requested"}

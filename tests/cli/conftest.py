@@ -10,6 +10,7 @@ import pytest
 
 from batchrouter import api
 from batchrouter.cli.exits import run_command_line
+from batchrouter.cli.group import batchrouter
 from batchrouter.core.errors import ExitCode
 from batchrouter.reporting.figures import RunReport, RunSummary, Summary
 
@@ -66,7 +67,7 @@ def shell(
 
     def run(*arguments: str) -> Ended:
         capsys.readouterr()
-        code = run_command_line(arguments)
+        code = run_command_line(batchrouter, arguments)
         captured = capsys.readouterr()
         return Ended(code, captured.out, captured.err)
 
