@@ -68,8 +68,11 @@ class Session:
                     context = await self._context(run, settings, ledger, stop)
                     end = await self._execute(context, plan, input_options)
         except BaseException as error:
-            await self._note_failure(run, error)
-            raise
+            cause = _cause(error)
+            await self._note_failure(run, cause)
+            if cause is error:
+                raise
+            raise cause from error
         return await self._note_end(plan, end), end
 
     async def _begin(self, run: int, settings: Settings) -> int:
@@ -157,6 +160,14 @@ class Session:
         if not isinstance(error, StorageFailed):
             code = error.exit_code if isinstance(error, BatchRouterError) else ExitCode.FAULT
             await runs.end(self._connection, run, code, str(error)[:500], now=self._clock.utc())
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What really happened, out of the groups that tasks wrap around it: first of all what a person can act on."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_cause(inner) for inner in error.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, BatchRouterError)), leaves[0])
 
 
 def seconds_left(options: RunOptions, now: datetime) -> float | None:

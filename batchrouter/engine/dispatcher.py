@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
-from batchrouter.core.errors import ExitCode
+from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.settings import TierSettings
 from batchrouter.engine.context import RunContext
@@ -135,9 +136,10 @@ class InProcessDispatcher:
                 outcome = await self._context.gateway.call(
                     Call(model.name, job.body, start.output_cap, cap_is_ours=job.max_output_tokens is None)
                 )
-        except asyncio.CancelledError:
+        except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
             if opened:
-                self._settling.abandoned(start, outcome)
+                with suppress(StorageFailed):  # the failure that brought us here
+                    self._settling.abandoned(start, outcome)
             raise
         tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
         model.pacing.settle(reservation, 0 if outcome.state == "not_sent" else tokens)

@@ -1,13 +1,16 @@
 """The main job through the real path: lines in, answers and costs out."""
 
 import asyncio
+import sqlite3
 from decimal import Decimal
 
 import pytest
 
 from batchrouter.assembly.silence import Silent
-from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, StorageFailed
 from batchrouter.core.options import MaxFailed
+from batchrouter.store.changes import Changes
+from batchrouter.store.ledger import RunLedger
 from tests.acceptance.conftest import Job, completion, problem
 
 LONG = "word " * 60
@@ -195,6 +198,44 @@ async def test_what_a_person_should_know_is_told_once(job: Job) -> None:
     told.clear()
     await job.run(name="another")
     assert [message for message in told if "`batchrouter resume 1`" in message]
+
+
+async def test_a_write_that_fails_once_is_storage_and_the_next_start_goes_on(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = RunLedger._commit
+    calls = 0
+
+    async def failing(self: RunLedger, changes: Changes) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise sqlite3.OperationalError("disk I/O error")
+        await commit(self, changes)
+
+    job.prompts(*(f"question {n}" for n in range(100)))
+    with monkeypatch.context() as patched:
+        patched.setattr(RunLedger, "_commit", failing)
+        with pytest.raises(StorageFailed, match="disk I/O error"):
+            await job.run(concurrency=4)
+    assert calls == 4
+    assert (await job.run()).exit_code == 0
+    job.check()
+
+
+async def test_a_fault_of_our_own_comes_out_as_it_is_and_is_noted(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    job.prompts("one", "two")
+    with monkeypatch.context() as patched:
+        patched.setattr("batchrouter.gateway.client.HttpGateway.call", faulty)
+        with pytest.raises(ZeroDivisionError):
+            await job.run()
+    assert job.rows("SELECT state, exit_code FROM runs") == [("stopped", 1)]
+    job.check()
+    assert (await job.run()).exit_code == 0
+    job.check()
 
 
 async def test_an_empty_input_is_a_finished_run(job: Job) -> None:
