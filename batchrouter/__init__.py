@@ -12,13 +12,10 @@ from batchrouter.core.version import VERSION
 if TYPE_CHECKING:
     from batchrouter.api import estimate, load_settings, report, results, resume, route, run
     from batchrouter.core.errors import (
-        AccessRefused,
         BatchRouterError,
-        BudgetReached,
         ConfigurationError,
         DatabaseUnfit,
         ExitCode,
-        GatewayUnavailable,
         InputMissing,
         InputUnfit,
         Interrupted,
@@ -31,14 +28,11 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
-    "AccessRefused",
     "BatchRouterError",
-    "BudgetReached",
     "ConfigurationError",
     "DatabaseUnfit",
     "Decision",
     "ExitCode",
-    "GatewayUnavailable",
     "InputMissing",
     "InputOptions",
     "InputUnfit",

@@ -193,16 +193,3 @@ class RunEnd:
     exit_code: ExitCode
     reason: str = ""
     hint: str = ""
-
-
-class Lane(Protocol):
-    """Where a dispatcher gets claimed jobs from."""
-
-    async def next_job(self) -> Job | None:
-        """The next job, or None when the lane is closed."""
-
-
-class Dispatcher(Protocol):
-    """Takes claimed jobs and gives back attempts: in this process over HTTP, later as provider batches."""
-
-    async def serve(self, lane: Lane) -> None: ...

@@ -74,9 +74,3 @@ def check_prices(settings: Settings) -> None:
             "\n".join(without),
             "Give input and output per million tokens (an explicit 0 for a free model), or trust_reported_cost.",
         )
-
-
-def most_in_flight(settings: Settings, concurrency: int | None) -> int:
-    """Calls that can be in flight at once, over all models."""
-    total = sum(model.concurrency or DEFAULT_CONCURRENCY for model in settings.model.values())
-    return min(total, concurrency) if concurrency else total

@@ -1,14 +1,13 @@
 """What can go wrong, as exceptions that follow what a person can do about it, each with its exit code.
 
+A run that stops with records pending (gateway, budget, key, time) is no exception: its report has the exit code.
+
 BatchRouterError
 ├── InputUnfit            65  the input, or the database, is not the one this run began with
 │   └── DatabaseUnfit     65  not a batchrouter database, or a newer one
 ├── InputMissing          66  a file that should be read is not there or cannot be read
-├── GatewayUnavailable    69  the gateway did not answer for longer than its patience
 ├── StorageFailed         74  the disk refused a write; what was committed is intact
-├── Interrupted           75  a signal, or another process holds the database
-├── BudgetReached         76  nothing that is left fits into the budget
-├── AccessRefused         77  the key was refused or the credit is gone
+├── Interrupted           75  another process holds the database
 └── ConfigurationError    78  a setting must be changed before the run can go on
 """
 
@@ -67,12 +66,6 @@ class InputMissing(BatchRouterError):
     exit_code = ExitCode.MISSING
 
 
-class GatewayUnavailable(BatchRouterError):
-    """No useful answer for longer than the gateway's patience."""
-
-    exit_code = ExitCode.UNAVAILABLE
-
-
 class StorageFailed(BatchRouterError):
     """A write or sync failed; everything committed before it is intact."""
 
@@ -80,21 +73,9 @@ class StorageFailed(BatchRouterError):
 
 
 class Interrupted(BatchRouterError):
-    """Stopped by a signal, or the database belongs to another process now."""
+    """The database belongs to another process now."""
 
     exit_code = ExitCode.INTERRUPTED
-
-
-class BudgetReached(BatchRouterError):
-    """No pending record fits into what is left of the budget."""
-
-    exit_code = ExitCode.BUDGET
-
-
-class AccessRefused(BatchRouterError):
-    """The gateway refused the key, or the account has no credit."""
-
-    exit_code = ExitCode.ACCESS
 
 
 class ConfigurationError(BatchRouterError):

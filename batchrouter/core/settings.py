@@ -151,7 +151,7 @@ class RunSettings(Section):
 
 
 class Settings(Section):
-    """The whole configuration. Build it with ``batchrouter.Settings.load(path)`` or from keyword arguments."""
+    """The whole configuration. ``batchrouter.load_settings(path)`` reads a file."""
 
     currency: str = Field(default="INR", min_length=3, max_length=8)
     tiers: tuple[str, ...] = ("simple", "medium", "complex")

@@ -20,7 +20,7 @@ from batchrouter.ports import AttemptStart, Call, Job, RunEnd
 
 
 class InProcessDispatcher:
-    """Implements ``ports.Dispatcher`` with a pool of workers for each lane that it serves."""
+    """Implements ``Dispatcher`` with a pool of workers for each lane that it serves."""
 
     def __init__(
         self, context: RunContext, models: Mapping[str, ModelState], settling: Settling, *, concurrency: int | None

@@ -22,7 +22,7 @@ ASIDE_MOST = 10_000
 
 
 class TierLane:
-    """Implements ``ports.Lane`` for one tier (None: records that keep their own model)."""
+    """The lane of one tier (None: records that keep their own model)."""
 
     def __init__(self, tier: str | None, ledger: Ledger, *, clock: Clock, stop: Stop, up_to_line: int | None) -> None:
         self.tier = tier

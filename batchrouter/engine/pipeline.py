@@ -6,12 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from batchrouter.core.errors import BatchRouterError, ExitCode
 from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
-from batchrouter.engine.dispatcher import InProcessDispatcher
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
@@ -30,6 +30,13 @@ class IntakePlan:
     before_calls: bool = False
 
 
+class Dispatcher(Protocol):
+    """Takes claimed jobs and gives back attempts: over HTTP in this process, elsewhere or in bulk another time."""
+
+    async def serve(self, lane: TierLane) -> None:
+        """Work on a lane's jobs until it is closed."""
+
+
 class Pipeline:
     """One invocation of one run."""
 
@@ -38,7 +45,7 @@ class Pipeline:
         context: RunContext,
         intake: IntakePlan,
         lanes: Mapping[str | None, TierLane],
-        dispatcher: InProcessDispatcher,
+        dispatcher: Dispatcher,
         settling: Settling,
         *,
         duration_s: float | None,

@@ -15,11 +15,8 @@ KINDS = {
     errors.InputUnfit: 65,
     errors.DatabaseUnfit: 65,
     errors.InputMissing: 66,
-    errors.GatewayUnavailable: 69,
     errors.StorageFailed: 74,
     errors.Interrupted: 75,
-    errors.BudgetReached: 76,
-    errors.AccessRefused: 77,
     errors.ConfigurationError: 78,
 }
 StandIn = Callable[..., Asked]
@@ -52,7 +49,7 @@ def test_an_error_without_a_hint_has_none(shell: Shell, stand_in: StandIn) -> No
 
 
 def test_messages_cannot_drive_the_terminal(shell: Shell, stand_in: StandIn) -> None:
-    stand_in("report", errors.AccessRefused("two\nlines \x1b[2J"))
+    stand_in("report", errors.StorageFailed("two\nlines \x1b[2J"))
     assert shell("report").err == "error: two\nlines ·[2J\n"
 
 
