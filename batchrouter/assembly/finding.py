@@ -53,7 +53,7 @@ class RunFinder:
         stored = None
         if not options.new:
             stored = await runs.newest_run(self._connection, name=options.name, source=identity, demo=options.demo)
-        opened = FileSource(source, self._settings, input_options, stored.position if stored else None)
+        opened = self._open(source, input_options, stored)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(opened.aclose)
             compared = await opened.compare(self._digests_of(stored)) if stored else None
@@ -77,6 +77,15 @@ class RunFinder:
             return Plan(stored, None, is_finished=True)
         opened = FileSource(source, self._settings, input_options)
         return Plan(await self._create(identity, options, fixed), opened)
+
+    def _open(self, source: str, input_options: InputOptions, stored: RunRow | None) -> FileSource:
+        try:
+            return FileSource(source, self._settings, input_options, stored.position if stored else None)
+        except InputMissing as error:
+            if stored is None or stored.is_finished:
+                raise
+            hint = f"`batchrouter resume {stored.run}` goes on with what was taken in of it."
+            raise InputMissing(error.message, hint) from error
 
     async def _create(self, identity: str, options: RunOptions, fixed: Mapping[str, Any]) -> RunRow:
         return await runs.create_run(

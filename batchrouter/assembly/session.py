@@ -19,7 +19,7 @@ from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
 from batchrouter.engine.budgeting import Budgeting
 from batchrouter.engine.context import RunContext
-from batchrouter.engine.pipeline import IntakePlan
+from batchrouter.engine.pipeline import LIMIT_REACHED, IntakePlan
 from batchrouter.engine.signals import stopped_by_signals
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Gateway, Observer, RunEnd
@@ -73,7 +73,7 @@ class Session:
             if cause is error:
                 raise
             raise cause from error
-        return await self._note_end(plan, end), end
+        return await self._note_end(plan, end)
 
     async def _begin(self, run: int, settings: Settings) -> int:
         max_failed = self._options.max_failed
@@ -135,18 +135,20 @@ class Session:
         taken = sum(n for _, state, n in await runs.counts(self._connection, run) if state != "rejected")
         return None, limit - taken
 
-    async def _note_end(self, plan: Plan, end: RunEnd) -> ExitCode:
+    async def _note_end(self, plan: Plan, end: RunEnd) -> tuple[ExitCode, RunEnd]:
         by_state: dict[str, int] = {}
         for _, state, records in await runs.counts(self._connection, plan.run.run):
             by_state[state] = by_state.get(state, 0) + records
         if plan.source:
             await self._warn_of_repeated_ids(plan.run.run)
+        if self._options.limit is not None and end.exit_code is ExitCode.OK and by_state.get("queued"):
+            end = LIMIT_REACHED
         code = exit_code(end.exit_code, by_state, self._options.max_failed)
         finished = code in (ExitCode.OK, ExitCode.SOME_FAILED)
         await runs.end(
             self._connection, plan.run.run, code, end.reason, now=self._clock.utc(), cut=plan.cut and finished
         )
-        return code
+        return code, end
 
     async def _warn_of_repeated_ids(self, run: int) -> None:
         repeated, first = await runs.repeated_ids(self._connection, run)

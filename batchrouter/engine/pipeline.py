@@ -16,6 +16,8 @@ from batchrouter.engine.lane import TierLane
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
 
+LIMIT_REACHED = RunEnd(ExitCode.PLANNED_STOP, "--limit is reached", "Without --limit the same command goes on.")
+
 
 @dataclass(frozen=True, slots=True)
 class IntakePlan:
@@ -88,7 +90,7 @@ class Pipeline:
                 "Raise --budget or [run] budget and start the same command again; nothing done is paid again.",
             )
         if self._input_left:
-            return RunEnd(ExitCode.PLANNED_STOP, "--limit is reached", "Without --limit the same command goes on.")
+            return LIMIT_REACHED
         return RunEnd(ExitCode.OK)
 
     async def _take_in(self) -> None:

@@ -99,6 +99,27 @@ async def test_limit_does_the_first_records_and_a_later_run_the_rest(job: Job) -
     job.check()
 
 
+async def test_a_limit_on_a_run_that_was_taken_in_whole_leaves_the_rest_pending(job: Job) -> None:
+    job.prompts("one", "two", "three")
+    assert (await job.run(max_duration_s=0.0)).exit_code == 4
+    await job.resume("1", max_duration_s=0.0)
+    assert (await job.run(limit=2)).exit_code == 4
+    assert sorted(job.gateway.prompts()) == ["one", "two"]
+    assert (await job.resume(limit=2)).exit_code == 4
+    assert (await job.resume()).exit_code == 0
+    job.check()
+
+
+async def test_an_input_that_vanished_points_to_resume(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: problem(401)
+    job.prompts("one")
+    await job.run()
+    job.input.unlink()
+    with pytest.raises(InputMissing) as missing:
+        await job.run()
+    assert "resume 1" in missing.value.hint
+
+
 async def test_a_limit_beyond_the_input_changes_nothing(job: Job) -> None:
     job.prompts("one", "two")
     assert (await job.run(limit=2)).exit_code == 0
