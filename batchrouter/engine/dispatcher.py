@@ -107,9 +107,14 @@ class InProcessDispatcher:
             lane.put_aside(job)
             return
         lane.fits()
-        start = AttemptStart(
+        await self._attempt(job, model, lane, output_cap=cap, worst_case=worst_case)
+
+    def _start(self, job: Job, model: ModelState, output_cap: int, worst_case: int | None) -> AttemptStart:
+        job.attempts_so_far += 1
+        self._context.observer.started(job.tier)
+        return AttemptStart(
             line=job.line,
-            attempt=job.attempts_so_far + 1,
+            attempt=job.attempts_so_far,
             generation=job.generation,
             purpose="answer",
             tier=job.tier,
@@ -117,27 +122,30 @@ class InProcessDispatcher:
             gateway=model.settings.gateway,
             started_at=self._context.clock.utc(),
             reserved_nano=worst_case,
-            output_cap=cap,
+            output_cap=output_cap,
         )
-        job.attempts_so_far += 1
-        await self._attempt(job, start, model, lane)
 
-    async def _attempt(self, job: Job, start: AttemptStart, model: ModelState, lane: TierLane) -> None:
+    async def _attempt(
+        self, job: Job, model: ModelState, lane: TierLane, *, output_cap: int, worst_case: int | None
+    ) -> None:
         outcome = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
-        reservation, opened = None, False
-        self._context.observer.started(job.tier)
+        start = reservation = None
         try:
             async with model.pacing.deck():
-                opened = True
+                if self._stop.is_requested:
+                    self._context.budgeting.settle(worst_case or 0, 0)
+                    lane.release(job)
+                    return
+                start = self._start(job, model, output_cap, worst_case)
                 await self._context.ledger.open(start)
-                reservation = await model.pacing.turn(model.likely_tokens(job, start.output_cap))
+                reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
             if not self._stop.is_requested:
                 outcome = Outcome("unknown", ErrorClass.LOST, "the run stopped while this call was in flight")
                 outcome = await self._context.gateway.call(
-                    Call(model.name, job.body, start.output_cap, cap_is_ours=job.max_output_tokens is None)
+                    Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
                 )
         except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
-            if opened:
+            if start:
                 with suppress(StorageFailed):  # the failure that brought us here
                     self._settling.abandoned(start, outcome)
             raise

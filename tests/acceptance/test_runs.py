@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -256,6 +257,24 @@ async def test_a_fault_of_our_own_comes_out_as_it_is_and_is_noted(job: Job, monk
     assert job.rows("SELECT state, exit_code FROM runs") == [("stopped", 1)]
     job.check()
     assert (await job.run()).exit_code == 0
+    job.check()
+
+
+async def test_under_a_rate_limit_only_calls_about_to_leave_are_open(job: Job) -> None:
+    job.settings["model"]["small"]["rpm"] = 600
+    most_open = 0
+
+    def watch(_body: object, _n: int) -> dict[str, object]:
+        nonlocal most_open
+        most_open = max(most_open, *job.rows("SELECT count(*) FROM attempts WHERE state = 'open'")[0])
+        return completion()
+
+    job.gateway.reply = watch
+    job.prompts(*(f"question {n}" for n in range(30)))
+    await job.run()
+    assert most_open <= 5  # three on deck, one being answered, one being settled
+    (first, last) = job.rows("SELECT min(started_at), max(started_at) FROM attempts")[0]
+    assert (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds() > 2.5
     job.check()
 
 
