@@ -40,7 +40,7 @@ def _prices(settings: Settings) -> list[Finding]:
     advice = "Vendors retire models and change prices: compare them with your gateway's price list now and then."
     tiers = ", ".join(f"{name}: {tier.models[0]}" for name, tier in settings.tier.items())
     return [
-        Finding("ok", f"every model of a tier has a price ({tiers})"),
+        Finding("ok", f"every model has a price ({tiers})"),
         Finding("warning", "prices are as configured", advice),
     ]
 

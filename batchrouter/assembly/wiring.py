@@ -62,11 +62,10 @@ def _models(context: RunContext) -> dict[str, ModelState]:
 
 
 def check_prices(settings: Settings) -> None:
-    """ConfigurationError (78) naming every model of a tier whose cost nobody would know."""
-    used = dict.fromkeys(name for tier in settings.tier.values() for name in tier.models)
+    """ConfigurationError (78) naming every model whose cost nobody would know."""
     without = [
         f'model."{name}": no price'
-        for name in used
+        for name in settings.model
         if settings.prices[name] is None and settings.gateway[settings.model[name].gateway].trust_reported_cost is None
     ]
     if without:
