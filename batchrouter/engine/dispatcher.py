@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.outcome import ErrorClass, Outcome
@@ -45,7 +45,8 @@ class InProcessDispatcher:
     async def _work(self, lane: TierLane) -> None:
         while job := await lane.next_job():
             if model := self._choose(job, lane):
-                await self._in_place(job, model, lane)
+                async with model.pacing.place:
+                    await self._reserve(job, model, lane)
 
     def _tier(self, job: Job) -> TierSettings:
         if job.tier is not None:
@@ -85,15 +86,6 @@ class InProcessDispatcher:
             )
         )
 
-    async def _in_place(self, job: Job, model: ModelState, lane: TierLane) -> None:
-        """Take the places that bound the calls in flight, then make the attempt."""
-        if self._places:
-            async with self._places, model.pacing.place:
-                await self._reserve(job, model, lane)
-        else:
-            async with model.pacing.place:
-                await self._reserve(job, model, lane)
-
     async def _reserve(self, job: Job, model: ModelState, lane: TierLane) -> None:
         await model.available(self._stop)
         if model.is_given_up:
@@ -131,19 +123,21 @@ class InProcessDispatcher:
         outcome = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
         start = reservation = None
         try:
-            async with model.pacing.deck():
-                if self._stop.is_requested:
-                    self._context.budgeting.settle(worst_case or 0, 0)
-                    lane.release(job)
-                    return
-                start = self._start(job, model, output_cap, worst_case)
-                await self._context.ledger.open(start)
-                reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
-            if not self._stop.is_requested:
-                outcome = Outcome("unknown", ErrorClass.LOST, "the run stopped while this call was in flight")
-                outcome = await self._context.gateway.call(
-                    Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
-                )
+            async with AsyncExitStack() as places:
+                async with model.pacing.deck():
+                    if self._places:  # taken last: who waits for one model must not hold up another
+                        await places.enter_async_context(self._places)
+                    if self._stop.is_requested:
+                        self._context.budgeting.settle(worst_case or 0, 0)
+                        lane.release(job)
+                        return
+                    start = self._start(job, model, output_cap, worst_case)
+                    await self._context.ledger.open(start)
+                    reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
+                if not self._stop.is_requested:
+                    outcome = Outcome("unknown", ErrorClass.LOST, "the run stopped while this call was in flight")
+                    call = Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
+                    outcome = await self._context.gateway.call(call)
         except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
             if start:
                 with suppress(StorageFailed):  # the failure that brought us here

@@ -64,7 +64,9 @@ class ModelState:
         return typical_input_tokens(job.prompt_bytes) + output
 
     async def available(self, stop: Stop) -> None:
-        """Wait while an outage lasts; of those who wait, one at a time is let through as a probe."""
+        """Wait while a pause or an outage lasts; in an outage, one at a time is let through as a probe."""
+        while self.pacing.is_paused and await stop.sleep(self.pacing.pause_left_s):
+            pass
         while self.breaker.is_open and not (stop.is_requested or self.is_given_up):
             now_s = self._clock.monotonic_s()
             wait_s = self.breaker.wait_s(now_s)

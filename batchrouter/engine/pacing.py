@@ -20,6 +20,10 @@ DECK_S = 0.25
 """Calls that may have their row committed before their turn: as many as leave within this time at the full rate."""
 
 
+DECK_UNDER_TPM = 4
+"""A wait for tokens may be long: so few calls have their row open meanwhile."""
+
+
 class Pacing:
     """The limits of one model. ``rpm``, ``tpm`` None: no limit of that kind."""
 
@@ -36,7 +40,7 @@ class Pacing:
         self._turn = asyncio.Lock()
         self._paused_until_s = -math.inf
         slots = concurrency if rpm is None else min(concurrency, max(1, math.ceil(rpm / 60 * DECK_S)))
-        self._deck = asyncio.Semaphore(slots if tpm is None else max(1, min(slots, 8)))
+        self._deck = asyncio.Semaphore(slots if tpm is None else min(slots, DECK_UNDER_TPM))
 
     @asynccontextmanager
     async def deck(self) -> AsyncIterator[None]:
@@ -49,9 +53,14 @@ class Pacing:
         self._paused_until_s = max(self._paused_until_s, self._clock.monotonic_s() + seconds)
 
     @property
+    def pause_left_s(self) -> float:
+        """Seconds until the pause is over; negative or zero: there is none."""
+        return self._paused_until_s - self._clock.monotonic_s()
+
+    @property
     def is_paused(self) -> bool:
         """Whether a pause is running."""
-        return self._clock.monotonic_s() < self._paused_until_s
+        return self.pause_left_s > 0
 
     async def turn(self, tokens: int) -> TokenReservation | None:
         """Wait until a call of about so many tokens may be sent; its tokens are held in the window from then on.

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -258,6 +259,22 @@ async def test_a_fault_of_our_own_comes_out_as_it_is_and_is_noted(job: Job, monk
     job.check()
     assert (await job.run()).exit_code == 0
     job.check()
+
+
+async def test_a_tier_under_a_slow_limit_does_not_hold_the_places_of_the_others(job: Job) -> None:
+    job.settings["model"]["large"]["rpm"] = 30
+    job.prompts(*["compare"] * 3, *["hi"] * 60)
+    order: list[str] = []
+
+    def note(body: dict[str, Any], _n: int) -> dict[str, object]:
+        order.append(body["model"])
+        return completion()
+
+    job.gateway.reply = note
+    assert (await job.run(concurrency=2)).exit_code == 0
+    assert order[-1] == "large"
+    assert order.index("large") < 10
+    assert order[:-1].count("small") == 60
 
 
 async def test_under_a_rate_limit_only_calls_about_to_leave_are_open(job: Job) -> None:
