@@ -56,7 +56,7 @@ class Session:
         config = await self._begin(run, settings)
         stop = Stop()
         try:
-            with stopped_by_signals(stop, self._options.grace_s):
+            with stopped_by_signals(stop, self._options.grace_s, self._observer.notice):
                 async with open_ledger(
                     self._connection,
                     path=self._path,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from batchrouter.core.errors import ExitCode
@@ -17,10 +17,10 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stopped_by_signals(stop: Stop, grace_s: float) -> Iterator[None]:
+def stopped_by_signals(stop: Stop, grace_s: float, notice: Callable[[str], None]) -> Iterator[None]:
     """While the block runs, SIGINT, SIGTERM and SIGHUP ask the run to stop.
 
-    A signal inherited as ignored stays ignored (``nohup``). Outside the main thread nothing is installed.
+    ``notice`` is told what each signal does. A signal inherited as ignored stays ignored (``nohup``). Outside the main thread nothing is installed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,8 +32,10 @@ def stopped_by_signals(stop: Stop, grace_s: float) -> Iterator[None]:
         received.append(number)
         if len(received) == 1:
             hint = "The same command goes on where it stopped."
+            notice(f"{number.name}: no new calls; those in flight get {grace_s:g} s, a second signal leaves at once")
             stop.request(RunEnd(ExitCode.INTERRUPTED, f"stopped by {number.name}", hint), grace_s=grace_s)
         elif len(received) == 2:
+            notice(f"{number.name}: leaving at once")
             stop.leave_now()
         else:
             os._exit(ExitCode.INTERRUPTED)

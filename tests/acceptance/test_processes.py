@@ -49,6 +49,24 @@ async def ran(job: Job, *arguments: str, **environ: str) -> tuple[int, str, str]
     return process.returncode or 0, out.decode(), err.decode()
 
 
+async def until(event: asyncio.Event, process: Process) -> None:
+    """Wait for what the gateway sees; a process that ended before it has failed."""
+    waits = [asyncio.create_task(event.wait()), asyncio.create_task(process.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    assert event.is_set(), process.returncode
+
+
+async def said(process: Process, words: str) -> None:
+    """Read the log until the program says this."""
+    assert process.stderr
+    async for line in process.stderr:
+        if words in line.decode():
+            return
+    raise AssertionError(f"the program never said {words!r}")
+
+
 def held_after(gateway: Gateway, requests: int) -> asyncio.Event:
     """Let so many requests through, hold all later ones, and say when the first is held."""
     reached = asyncio.Event()
@@ -72,7 +90,7 @@ async def test_after_several_kills_every_line_is_answered_once_and_double_paymen
     for _ in range(3):
         reached = held_after(job.gateway, len(job.gateway.requests) + chance.randint(1, 90))
         process = await started(job, "run", "in.jsonl", "--db", "runs.db", "--concurrency", "8")
-        await reached.wait()
+        await until(reached, process)
         process.kill()
         await process.communicate()
     job.gateway.reply = lambda _body, _n: completion()
@@ -99,14 +117,11 @@ async def test_a_signal_lets_calls_in_flight_finish_and_nothing_is_paid_twice(jo
     job.gateway.reply = lambda _body, n: completion() if n < 20 else slow()
     job.prompts(*(f"question {n}" for n in range(200)))
     process = await started(job, "run", "in.jsonl", "--db", "runs.db")
-    await reached.wait()
+    await until(reached, process)
     process.send_signal(number)
-    reader = asyncio.create_task(process.communicate())
-    while not job.rows("SELECT 1 FROM runs"):
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.2)  # the signal has to arrive before the answers, or there is nothing to test
+    await said(process, "no new calls")
     go_on.set()
-    await reader
+    await process.communicate()
     assert process.returncode == 75
     seen = len(job.gateway.requests)
     assert job.rows("SELECT count(*) FROM records WHERE state = 'done'") == [(seen,)]
@@ -123,9 +138,9 @@ async def test_a_second_signal_leaves_at_once_and_tells_what_may_have_been_paid(
     reached = held_after(job.gateway, 5)
     job.prompts(*(f"question {n}" for n in range(50)))
     process = await started(job, "run", "in.jsonl", "--db", "runs.db", "--grace", "600")
-    await reached.wait()
+    await until(reached, process)
     process.send_signal(signal.SIGINT)
-    await asyncio.sleep(0.2)  # two signals at one instant are one
+    await said(process, "no new calls")
     process.send_signal(signal.SIGINT)
     await process.communicate()
     assert process.returncode == 75
@@ -139,7 +154,7 @@ async def test_a_second_process_is_told_who_holds_the_database(job: Job) -> None
     reached = held_after(job.gateway, 0)
     job.prompts("hi")
     first = await started(job, "run", "in.jsonl", "--db", "runs.db")
-    await reached.wait()
+    await until(reached, first)
     code, _, err = await ran(job, "run", "in.jsonl", "--db", "runs.db")
     assert code == 75
     assert f"pid {first.pid}" in err
