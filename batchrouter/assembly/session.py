@@ -56,7 +56,9 @@ class Session:
         config = await self._begin(run, settings)
         stop = Stop()
         try:
-            with stopped_by_signals(stop, self._options.grace_s, self._observer.notice):
+            with stopped_by_signals(
+                stop, self._options.grace_s, self._observer.notice, force_after_s=self._options.force_after_s
+            ):
                 async with open_ledger(
                     self._connection,
                     path=self._path,
