@@ -34,6 +34,10 @@ _VIOLATIONS = {
         SELECT 'run ' || s.run || ', line ' || s.line FROM results s
         LEFT JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.attempt = s.attempt
         WHERE s.state = 'done' AND (a.state IS NOT 'ok' OR a.model IS NOT s.model OR a.generation <> s.generation)""",
+    "each good answer is behind a result": """
+        SELECT 'run ' || a.run || ', line ' || a.line || ', attempt ' || a.attempt FROM attempts a
+        LEFT JOIN results s ON s.run = a.run AND s.line = a.line AND s.attempt = a.attempt
+        WHERE a.purpose = 'answer' AND a.state = 'ok' AND a.error_class IS NULL AND s.state IS NOT 'done'""",
     "attempts of a record are numbered from 1 without a gap": """
         SELECT 'run ' || run || ', line ' || line FROM attempts
         GROUP BY run, line HAVING min(attempt) <> 1 OR max(attempt) <> count(*)""",

@@ -1,0 +1,58 @@
+"""What a killed process does: a run like the command's; for the kit's own test, with a bug planted in it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import batchrouter.assembly.desk  # noqa: F401 - loaded once, for all
+from batchrouter.store.changes import Changes
+from batchrouter.store.ledger import RunLedger
+from tests.faults.conftest import run_in
+
+PAUSE_S = 0.02
+
+
+def main(folder: Path, settings: dict[str, Any], bug: str = "", options: dict[str, Any] | None = None) -> None:
+    """Run the folder's job and leave with its exit code."""
+    if bug:
+        _BUGS[bug]()
+    report = asyncio.run(run_in(folder, settings, **(options or {})))
+    sys.exit(int(report.exit_code))
+
+
+def _plant_two_transactions() -> None:
+    """The attempt's end is committed, and the record's result and state only in a second transaction."""
+    whole = RunLedger._commit
+
+    async def commit(self: RunLedger, changes: Changes) -> None:
+        results, changes.results = changes.results, []
+        finished, changes.finished = changes.finished, []
+        await whole(self, changes)
+        if finished:
+            await asyncio.sleep(PAUSE_S)
+            second = Changes(changes.run, changes.config)
+            second.results, second.finished = results, finished
+            await whole(self, second)
+
+    RunLedger._commit = commit  # type: ignore[method-assign]
+
+
+def _plant_sent_before_its_row() -> None:
+    """The request leaves while its attempt row still waits to be committed."""
+    whole = RunLedger._commit
+
+    async def commit(self: RunLedger, changes: Changes) -> None:
+        await asyncio.sleep(PAUSE_S)
+        await whole(self, changes)
+
+    async def open_(self: RunLedger, attempt: Any) -> None:
+        self._open_group().changes.open(attempt)
+
+    RunLedger._commit = commit  # type: ignore[method-assign]
+    RunLedger.open = open_  # type: ignore[method-assign]
+
+
+_BUGS = {"two transactions": _plant_two_transactions, "sent before its row": _plant_sent_before_its_row}

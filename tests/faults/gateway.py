@@ -1,0 +1,237 @@
+"""A gateway with every fault there is: bare sockets, so that it shares no mistake with the client, and its own account.
+
+Each request is noted in an append-only file before anything is answered: that file is the truth about what was paid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from tests.acceptance.conftest import PRICES
+
+Schedule = Callable[[int, str], str]
+"""The kind of fault for the n-th request (from 0) of this key (its last message)."""
+
+USAGE = {"prompt_tokens": 20, "completion_tokens": 5}
+BOMB_BYTES = 300_000_000
+
+STATUSES = {
+    "429": (429, {}),
+    "429_soon": (429, {"Retry-After": "0"}),
+    "429_minus": (429, {"Retry-After": "-1"}),
+    "429_nan": (429, {"Retry-After": "NaN"}),
+    "429_far": (429, {"Retry-After": "Fri, 31 Dec 2099 23:59:59 GMT"}),
+    "redirect_302": (302, {"Location": "http://127.0.0.1:1/elsewhere"}),
+    "redirect_307": (307, {"Location": "http://127.0.0.1:1/elsewhere"}),
+    "redirect_308": (308, {"Location": "http://127.0.0.1:1/elsewhere"}),
+} | {str(status): (status, {}) for status in (400, 401, 403, 404, 413, 422, 500, 502, 503, 504, 529)}
+CODES = {
+    "quota": (429, "insufficient_quota"),
+    "context": (400, "context_length_exceeded"),
+    "filter": (400, "content_filter"),
+}
+COMPLETIONS: dict[str, dict[str, Any]] = {
+    "ok": {},
+    "no_choices": {"choices": []},
+    "null": {"choices": [{"message": {"content": None}, "finish_reason": "stop"}]},
+    "wrong_shape": {"choices": {"0": "yes"}},
+    "usage_missing": {"usage": None},
+    "usage_negative": {"usage": {"prompt_tokens": -20, "completion_tokens": 5}},
+    "usage_absurd": {"usage": {"prompt_tokens": 10**30, "completion_tokens": 5}},
+    "error_object": {"error": {"message": "upstream is ill"}, "choices": None},
+}
+UNPAID = frozenset({*STATUSES, *CODES, "reset_before", "html"})
+BREAKS = frozenset(
+    {
+        "reset_before",
+        "lost",
+        "half_body",
+        "half_chunk",
+        "no_length",
+        "hang",
+        "drip",
+        "endless_head",
+        "closes_after",
+        "slow",
+    }
+)
+SOAK = {
+    "429": 0.05,
+    "503": 0.03,
+    "reset_before": 0.02,
+    "lost": 0.02,
+    "slow": 0.01,
+    "half_body": 0.01,
+    "wrong_shape": 0.01,
+}
+"""Shares of faults of a bad day; the rest is answered."""
+
+
+@dataclass
+class FaultGateway:
+    """``async with FaultGateway(path, schedule) as gateway`` serves ``gateway.base_url``."""
+
+    ledger: Path
+    schedule: Schedule = lambda _n, _key: "ok"
+    latency_s: float = 0.0
+    keys: set[str] = field(default_factory=set)
+    cookies: list[str] = field(default_factory=list)
+    paid: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
+    paid_nano: int = 0
+    requests: int = 0
+    base_url: str = ""
+
+    async def __aenter__(self) -> Self:
+        self._file: BinaryIO = self.ledger.open("ab")
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        self._changed = asyncio.Event()
+        self._connections: set[asyncio.Task[Any]] = set()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        self._file.close()
+
+    async def has_seen(self, requests: int) -> None:
+        """Return when so many requests have arrived."""
+        while self.requests < requests:
+            await self._changed.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._connections.add(task)
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request and its answer; whether the connection lives on."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in head[1:] if ": " in line)
+        body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"null")
+        if body is None:
+            return False
+        self.keys.add(headers.get("authorization", ""))
+        self.cookies += [headers["cookie"]] if "cookie" in headers else []
+        key = body["messages"][-1]["content"]
+        kind = self.schedule(self.requests, key)
+        self._note(key, body["model"], kind)
+        if self.latency_s:
+            await asyncio.sleep(self.latency_s)
+        alive = await self._answer(kind, key, headers, writer)
+        self.answered[key] += kind in COMPLETIONS
+        return alive
+
+    def _note(self, key: str, model: str, kind: str) -> None:
+        price_in, price_out = PRICES[model]
+        paid = kind not in UNPAID
+        nano = 1000 * (20 * price_in + 5 * price_out) if paid else 0
+        self._file.write(json.dumps({"key": key, "model": model, "kind": kind, "paid_nano": nano}).encode() + b"\n")
+        self._file.flush()
+        self.paid[key] += paid
+        self.paid_nano += nano
+        self.requests += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _answer(self, kind: str, key: str, headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
+        if kind in BREAKS:
+            return await _break(kind, writer)
+        if kind in STATUSES:
+            status, more = STATUSES[kind]
+            writer.write(_http(status, b'{"error": {"message": "no"}}', more))
+        elif kind in CODES:
+            status, code = CODES[kind]
+            writer.write(_http(status, json.dumps({"error": {"message": "no", "code": code}}).encode()))
+        elif kind == "html":
+            writer.write(_http(200, b"<html>please log in</html>", {"Content-Type": "text/html"}))
+        elif kind == "key_echo":
+            writer.write(_http(401, json.dumps({"error": {"message": headers["authorization"]}}).encode()))
+        elif kind == "cookie":
+            writer.write(_http(200, _completion("ok"), {"Set-Cookie": "track=1; Path=/"}))
+        elif kind in ("huge", "bomb"):
+            await _large(kind, writer)
+        else:
+            writer.write(_http(200, _completion(kind)))
+        await writer.drain()
+        return True
+
+
+def _completion(kind: str) -> bytes:
+    choices = [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}]
+    whole = {"id": "1", "choices": choices, "usage": USAGE, **COMPLETIONS[kind]}
+    return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
+
+
+def _http(status: int, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in {"Content-Type": "application/json", **(headers or {})}.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def _break(kind: str, writer: asyncio.StreamWriter) -> bool:
+    """Answers that are not whole, or not HTTP as it should be; whether the connection lives on."""
+    whole = _http(200, _completion("ok"))
+    if kind == "slow":
+        await asyncio.sleep(0.2)
+        writer.write(whole)
+        return True
+    if kind == "half_body":
+        writer.write(whole[:-20])
+    elif kind == "half_chunk":
+        writer.write(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{")
+    elif kind == "no_length":
+        writer.write(
+            b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" + _completion("ok")
+        )
+    elif kind == "closes_after":
+        writer.write(whole)
+    elif kind == "hang":
+        await asyncio.Event().wait()
+    elif kind == "drip":
+        for byte in whole:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.1)
+    elif kind == "endless_head":
+        writer.write(b"HTTP/1.1 200 X\r\n")
+        while True:
+            writer.write(b"X-More: of the same\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+    await writer.drain()
+    if kind in ("reset_before", "lost"):
+        writer.transport.abort()
+    return False
+
+
+async def _large(kind: str, writer: asyncio.StreamWriter) -> None:
+    """Far more than anybody asked for, plain or as a few hundred kB of gzip."""
+    if kind == "huge":
+        block = b"x" * 1_000_000
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n" % (300 * len(block)))
+        for _ in range(300):
+            writer.write(block)
+            await writer.drain()
+        return
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    block = bytes(1_000_000)
+    packed = b"".join(packer.compress(block) for _ in range(BOMB_BYTES // len(block))) + packer.flush()
+    writer.write(_http(200, packed, {"Content-Encoding": "gzip"}))
