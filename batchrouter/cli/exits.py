@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -41,9 +42,17 @@ class Commands(click.Group):
 def run_command_line(group: click.Group, arguments: Sequence[str]) -> int:
     """Run one command; its exit code. Whatever goes wrong is a sentence on stderr, or an object with ``--json``."""
     _prepare_streams()
+    interrupt_on_signals()
     code = _exit_code(group, arguments)
     _leave_streams()
     return int(code)
+
+
+def interrupt_on_signals() -> None:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, also before and after a run looks at them itself."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _exit_code(group: click.Group, arguments: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -31,7 +32,7 @@ STATUSES = {
     "redirect_302": (302, {"Location": "http://127.0.0.1:1/elsewhere"}),
     "redirect_307": (307, {"Location": "http://127.0.0.1:1/elsewhere"}),
     "redirect_308": (308, {"Location": "http://127.0.0.1:1/elsewhere"}),
-} | {str(status): (status, {}) for status in (400, 401, 403, 404, 413, 422, 500, 502, 503, 504, 529)}
+} | {str(status): (status, {}) for status in (400, 401, 402, 403, 404, 413, 422, 500, 502, 503, 504, 529)}
 CODES = {
     "quota": (429, "insufficient_quota"),
     "context": (400, "context_length_exceeded"),
@@ -231,7 +232,11 @@ async def _large(kind: str, writer: asyncio.StreamWriter) -> None:
             writer.write(block)
             await writer.drain()
         return
+    writer.write(_http(200, _bomb(), {"Content-Encoding": "gzip"}))
+
+
+@cache
+def _bomb() -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     block = bytes(1_000_000)
-    packed = b"".join(packer.compress(block) for _ in range(BOMB_BYTES // len(block))) + packer.flush()
-    writer.write(_http(200, packed, {"Content-Encoding": "gzip"}))
+    return b"".join(packer.compress(block) for _ in range(BOMB_BYTES // len(block))) + packer.flush()
