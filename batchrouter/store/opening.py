@@ -16,6 +16,8 @@ from batchrouter.store import migrations
 from batchrouter.store.lock import locked
 
 BUSY_TIMEOUT_S = 10.0
+INTACT = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
+PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF")
 
 
 @asynccontextmanager
@@ -23,17 +25,25 @@ async def open_writer(path: Path, now: str) -> AsyncIterator[aiosqlite.Connectio
     """Lock the database, create or migrate it, and give the connection that writes (durable at every commit)."""
     with locked(path), storage_errors(path):
         _create_private(path)
-        async with aiosqlite.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level="IMMEDIATE") as connection:
-            await _prepare(connection, now)
+        connection = await connect_writer(path)
+        try:
+            for migration in await _pending(connection):
+                await connection.executescript(migrations.script(migration, now))
             yield connection
+        finally:
+            await connection.close()
 
 
-async def _prepare(connection: aiosqlite.Connection, now: str) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
-        await connection.execute(f"PRAGMA {pragma}")
-    missing = await _pending(connection)
-    for migration in missing:
-        await connection.executescript(migrations.script(migration, now))
+async def connect_writer(path: Path) -> aiosqlite.Connection:
+    """A connection whose commits are durable; there is never more than one at a time."""
+    connection = await aiosqlite.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level="IMMEDIATE")
+    try:
+        for pragma in PRAGMAS:
+            await connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 async def _pending(connection: aiosqlite.Connection) -> list[migrations.Migration]:
@@ -99,9 +109,6 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise storage_failure(path, error) from error
 
 
-def storage_failure(path: Path, error: Exception) -> StorageFailed:
+def storage_failure(path: Path, error: Exception, hint: str = INTACT) -> StorageFailed:
     """The error of a write that did not happen, with the way on."""
-    return StorageFailed(
-        f"writing {path} failed: {error}",
-        "What was committed is intact. Free some space, or mend the disk, and start the same command again.",
-    )
+    return StorageFailed(f"writing {path} failed: {error}", hint)
