@@ -24,24 +24,23 @@ async def reopened(path: Path, failed: aiosqlite.Connection, error: sqlite3.Erro
     """A new writing connection in the place of the one whose write ended in ``error``."""
     await failed.close()
     connection = await connect_writer(path)
-    try:
-        if error.sqlite_errorcode & _PRIMARY_CODE == sqlite3.SQLITE_IOERR:
-            await _sync_anew(connection)
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
+    if await _began_log_anew(connection) or error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_IOERR:
+        return connection
+    await connection.close()
+    raise error
 
 
-async def _sync_anew(connection: aiosqlite.Connection) -> None:
-    """After a failed sync the kernel may call pages clean that never reached the disk.
+async def _began_log_anew(connection: aiosqlite.Connection) -> bool:
+    """Write all that the log holds to the database and sync it there: the log is empty then, and gives its room back.
 
-    So everything that the log holds is written to the database and synced there, and the log begins anew: nothing that
-    is committed from now on stands on those pages.
+    After a failed sync this is a must: the kernel may call pages clean that never reached the disk, and nothing that is
+    committed from now on may stand on them.
     """
-    ((busy, _, _),) = await connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-    if busy:
-        raise sqlite3.OperationalError("the log could not be written to the database: somebody reads it")
+    try:
+        ((busy, _, _),) = await connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError:
+        return False
+    return not busy
 
 
 async def is_written(connection: aiosqlite.Connection, changes: Changes) -> bool:
