@@ -41,7 +41,10 @@ class Router(Protocol):
 
 @dataclass(slots=True)
 class Job:
-    """A claimed record with all that an attempt needs. ``decided_tier`` is where its router sent it first."""
+    """A claimed record with all that an attempt needs.
+
+    ``decided_tier`` is where its router sent it first, ``retry_cost`` what its next attempt takes from the retry quota.
+    """
 
     line: int
     tier: str | None
@@ -58,6 +61,7 @@ class Job:
     task: str | None
     attempts_so_far: int = 0
     history: History = field(default_factory=History)
+    retry_cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

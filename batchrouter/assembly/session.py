@@ -61,8 +61,11 @@ class Session:
         room = ballast_bytes(settings, self._options.concurrency)
         try:
             with (
-                stopped_by_signals(stop, self._options.grace_s, self._observer.notice),
+                stopped_by_signals(
+                    stop, self._options.grace_s, self._observer.notice, force_after_s=self._options.force_after_s
+                ),
                 ballast_beside(self._path, room, self._observer.notice) as ballast,
+            ):
             ):
                 async with open_ledger(
                     self._connection,

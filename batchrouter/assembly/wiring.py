@@ -13,6 +13,7 @@ from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.pipeline import IntakePlan, Pipeline
+from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
 from batchrouter.routing.rules import RuleRouter
 
@@ -28,13 +29,14 @@ def pipeline(
 ) -> Pipeline:
     """The pipeline of one invocation. ``routed`` False: one lane for records that keep their own model."""
     tiers: tuple[str | None, ...] = context.settings.tiers if routed else (None,)
+    gate = RetryGate(context.stop)
     lanes = {
-        tier: TierLane(tier, context.ledger, clock=context.clock, stop=context.stop, up_to_line=up_to_line)
+        tier: TierLane(tier, context.ledger, gate=gate, clock=context.clock, stop=context.stop, up_to_line=up_to_line)
         for tier in tiers
     }
-    settling = Settling(context, lanes)
+    settling = Settling(context, lanes, gate)
     dispatcher = InProcessDispatcher(context, _models(context), settling, concurrency=concurrency)
-    return Pipeline(context, intake, lanes, dispatcher, settling, duration_s=duration_s)
+    return Pipeline(context, intake, lanes, dispatcher, settling, gate, duration_s=duration_s)
 
 
 def deciding(settings: Settings, options: InputOptions) -> Deciding:

@@ -18,6 +18,7 @@ from batchrouter.core.options import InputOptions, RunOptions
 
 DEFAULT_DB = Path("batchrouter.db")
 DEMO_DB = Path("batchrouter-demo.db")
+FORCE_AFTER_S = 9.0
 Command = Callable[..., Any]
 
 
@@ -187,6 +188,7 @@ def run_options(command: Command) -> Command:
             until=until,
             max_duration_s=max_duration,
             grace_s=grace,
+            force_after_s=FORCE_AFTER_S,
             concurrency=concurrency,
             max_failed=max_failed,
             output=output,

@@ -49,7 +49,11 @@ class InputOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How far and how one invocation of ``run`` goes. ``until`` carries its offset; durations are seconds."""
+    """How far and how one invocation of ``run`` goes. ``until`` carries its offset; durations are seconds.
+
+    ``force_after_s``: if the run is not at its end so long after the grace that a signal left it, end the process
+    (None: never; the command does).
+    """
 
     name: str | None = None
     new: bool = False
@@ -58,6 +62,7 @@ class RunOptions:
     until: datetime | None = None
     max_duration_s: float | None = None
     grace_s: float = 20.0
+    force_after_s: float | None = None
     concurrency: int | None = None
     max_failed: MaxFailed | None = None
     output: Path | None = None

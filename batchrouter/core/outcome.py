@@ -19,7 +19,8 @@ class ErrorClass(StrEnum):
     REDIRECT = "redirect"  # any 3xx: following it could hand the key to somebody else
     RESET = "reset"  # sent, and not one byte of an answer
     LOST = "lost"  # sent, and the answer broke off or did not come in time
-    CRASH = "crash"  # this program ended while the call was open
+    CRASH = "crash"  # this program ended without a word while the call was open
+    STOPPED = "stopped"  # the run was stopped while the call was open
     UNUSABLE = "unusable"  # 200 with something that is no completion
     EMPTY = "empty"  # a completion without content
     BAD_REQUEST = "bad_request"  # 400, 405, 415, 422
@@ -36,6 +37,7 @@ class ErrorClass(StrEnum):
     TRUNCATED = "truncated"  # finish_reason length where the cap was ours
     CHECK = "check"  # a check of `expect` failed
     UNSUPPORTED = "unsupported"  # no model of any tier can take this record
+    POISON = "poison"  # the program ended without a word each time it worked on this record
 
 
 @dataclass(frozen=True, slots=True)

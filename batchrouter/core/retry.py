@@ -17,8 +17,12 @@ BACKOFF_BASE_S = 1.0
 BACKOFF_MOST_S = 60.0
 RETRY_AFTER_MOST_S = 120.0
 SERVER_RETRIES_MOST = 4
+SUSPECT_AFTER_CRASHES = 2
+POISON_AFTER_CRASHES = 3
 
-FREE = frozenset({ErrorClass.NOT_SENT, ErrorClass.OVERLOAD, ErrorClass.CRASH, ErrorClass.MODEL_UNKNOWN})
+FREE = frozenset(
+    {ErrorClass.NOT_SENT, ErrorClass.OVERLOAD, ErrorClass.CRASH, ErrorClass.STOPPED, ErrorClass.MODEL_UNKNOWN}
+)
 """Classes that use up no attempt of the record."""
 
 NO_ANSWER = frozenset({ErrorClass.NOT_SENT, ErrorClass.RESET, ErrorClass.LOST, ErrorClass.SERVER, ErrorClass.TRANSIENT})
@@ -48,6 +52,7 @@ class History:
     unusable: int = 0
     server: int = 0
     truncated: int = 0
+    crashes: int = 0
 
     def after(self, error: ErrorClass | None, *, outage: bool = False) -> History:
         """The history with one more ended attempt; ``outage``: the gateway answered nobody."""
@@ -61,7 +66,18 @@ class History:
             unusable=self.unusable + (error in PAID_UNUSABLE),
             server=self.server + (error is ErrorClass.SERVER),
             truncated=self.truncated + (error is ErrorClass.TRUNCATED),
+            crashes=self.crashes + (error is ErrorClass.CRASH),
         )
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the program ended so often while it worked on this record that the record works alone from now on."""
+        return self.crashes >= SUSPECT_AFTER_CRASHES
+
+    @property
+    def is_poison(self) -> bool:
+        """Whether the record ended the program when it was alone, too."""
+        return self.crashes >= POISON_AFTER_CRASHES
 
 
 @dataclass(frozen=True, slots=True)

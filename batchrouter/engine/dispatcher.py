@@ -18,6 +18,8 @@ from batchrouter.engine.model import ModelState
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import AttemptStart, Call, Job, RunEnd
 
+_POISON = "the program died three times while it worked on this record, the last time on it alone"
+
 
 class InProcessDispatcher:
     """Implements ``Dispatcher`` with a pool of workers for each lane that it serves."""
@@ -44,7 +46,9 @@ class InProcessDispatcher:
 
     async def _work(self, lane: TierLane) -> None:
         while job := await lane.next_job():
-            if model := self._choose(job, lane):
+            if job.history.is_poison:
+                self._settling.fail(job, lane, ErrorClass.POISON, _POISON)
+            elif model := self._choose(job, lane):
                 async with model.pacing.place:
                     await self._reserve(job, model, lane)
 
@@ -135,7 +139,7 @@ class InProcessDispatcher:
                     await self._context.ledger.open(start)
                     reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
                 if not self._stop.is_requested:
-                    outcome = Outcome("unknown", ErrorClass.LOST, "the run stopped while this call was in flight")
+                    outcome = Outcome("unknown", ErrorClass.STOPPED, "the run stopped while this call was in flight")
                     call = Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
                     outcome = await self._context.gateway.call(call)
         except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known

@@ -11,6 +11,8 @@ import heapq
 import itertools
 from collections import deque
 
+from batchrouter.core.quota import RETRY_COST
+from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Job, Ledger
 
@@ -24,8 +26,11 @@ ASIDE_MOST = 10_000
 class TierLane:
     """The lane of one tier (None: records that keep their own model)."""
 
-    def __init__(self, tier: str | None, ledger: Ledger, *, clock: Clock, stop: Stop, up_to_line: int | None) -> None:
+    def __init__(
+        self, tier: str | None, ledger: Ledger, *, gate: RetryGate, clock: Clock, stop: Stop, up_to_line: int | None
+    ) -> None:
         self.tier = tier
+        self._gate = gate
         self._ledger = ledger
         self._clock = clock
         self._stop = stop
@@ -38,6 +43,8 @@ class TierLane:
         self._claimed_while_fetching: set[int] | None = None
         self._cursor = 0
         self._rewind_to: int | None = None
+        self._is_second_pass = False
+        self._suspects: deque[Job] = deque()
         self._dry = False
         self._fetching = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -45,23 +52,33 @@ class TierLane:
         self._closed = False
         self._aside: set[int] = set()
         self._misses = 0
+        self._misses_in_all = 0
         self._parked = False
         self.became_idle = asyncio.Event()
 
     async def next_job(self) -> Job | None:
         """The next job: a retry that is due, a record from below, then the rows in line order."""
         while not (self._stop.is_requested or self._closed or self._parked):
-            if self._retries and self._retries[0][0] <= self._clock.monotonic_s():
-                return heapq.heappop(self._retries)[2]
+            if job := self._due_retry():
+                return job
             if self._arrived:
                 return self._arrived.popleft()
             if self._page:
                 return self._page.popleft()
-            if self._dry:
+            if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
                 await self._wait()
             else:
                 await self._fetch()
         return None
+
+    def _due_retry(self) -> Job | None:
+        if not self._retries:
+            return None
+        due_s, _, job = self._retries[0]
+        if due_s > self._clock.monotonic_s() or not self._gate.lets_through(job):
+            return None
+        heapq.heappop(self._retries)
+        return job
 
     async def _fetch(self) -> None:
         """Claim the next page. A row that was worked on while the page was read may look queued: it is left out."""
@@ -77,17 +94,31 @@ class TierLane:
             for job in jobs:
                 self._cursor = job.line
                 if job.line not in taken and not self._parked:
-                    self._claimed.add(job.line)
-                    self._page.append(job)
+                    self._sort_in(job)
             if len(jobs) == PAGE_RECORDS:
                 self._dry = False
             elif self._rewind_to is not None:
                 self._cursor, self._rewind_to, self._dry = self._rewind_to, None, False
-            self._wake()
+                self._is_second_pass = True
+            self.wake()
+            self._gate.look_again()
             self._note_idle()
 
+    def _sort_in(self, job: Job) -> None:
+        """A row that was read: a record to work on, one that was let go and waits as a retry, or one to work on alone."""
+        if job.history.is_suspect and not job.history.is_poison:
+            self._aside.add(job.line)
+            self._suspects.append(job)
+            return
+        self._claimed.add(job.line)
+        if self._is_second_pass and job.history.attempts:
+            job.retry_cost = RETRY_COST
+            heapq.heappush(self._retries, (self._clock.monotonic_s(), next(self._order), job))
+        else:
+            self._page.append(job)
+
     async def _wait(self) -> None:
-        if self._retries:
+        if self._retries and self._retries[0][0] > self._clock.monotonic_s():
             self._timer_at(self._retries[0][0])
         await self._changed.wait()
 
@@ -101,16 +132,17 @@ class TierLane:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let waiting workers look again."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def rows_added(self) -> None:
         """Rows of this tier were committed beyond those that are known."""
         self._dry = False
-        self._wake()
+        self.wake()
 
     def arrive(self, job: Job) -> None:
         """A record that goes on in this tier; its row says so in the transaction that is queued."""
@@ -121,7 +153,15 @@ class TierLane:
             self._arrived.append(job)
         else:
             self._find_again(job)
-        self._wake()
+        self.wake()
+
+    def again(self, job: Job) -> None:
+        """The job once more at once: what was wrong is put right."""
+        if self._parked:
+            self.release(job)
+            return
+        self._arrived.append(job)
+        self.wake()
 
     def retry(self, job: Job, delay_s: float) -> None:
         """The job again, not before so many seconds."""
@@ -134,11 +174,12 @@ class TierLane:
         else:
             self.release(job)
             self._find_again(job)
-        self._wake()
+        self.wake()
 
     def release(self, job: Job) -> None:
         """The job is no longer in anybody's hands."""
         self._claimed.discard(job.line)
+        self._gate.released(job.line)
         self._note_idle()
 
     def put_aside(self, job: Job) -> None:
@@ -148,8 +189,9 @@ class TierLane:
         """
         self._aside.add(job.line)
         self._misses += 1
+        self._misses_in_all += 1
         self.release(job)
-        if self._misses >= MISSES_MOST or len(self._aside) >= ASIDE_MOST:
+        if self._misses >= MISSES_MOST or self._misses_in_all >= ASIDE_MOST:
             self._park()
 
     def fits(self) -> None:
@@ -163,13 +205,31 @@ class TierLane:
         self._page.clear()
         self._arrived.clear()
         self._retries.clear()
-        self._wake()
+        self.wake()
         self._note_idle()
 
     @property
     def has_put_aside(self) -> bool:
         """Whether rows stay pending because they do not fit into the budget."""
-        return bool(self._aside)
+        return self._misses_in_all > 0
+
+    @property
+    def has_only_retries(self) -> bool:
+        """Whether nothing is known that was not tried yet."""
+        if self._parked:
+            return True
+        return not self._page and not self._arrived and (self._dry or self._is_second_pass)
+
+    def release_suspect(self) -> bool:
+        """Let the next record that may have ended the program be worked on; False if there is none."""
+        if self._parked or not self._suspects:
+            return False
+        job = self._suspects.popleft()
+        self._aside.discard(job.line)
+        self._claim(job)
+        self._arrived.append(job)
+        self.wake()
+        return True
 
     def hold(self) -> None:
         """A claimed job waits for something outside the lane."""
@@ -184,7 +244,7 @@ class TierLane:
         self._closed = True
         if self._timer:
             self._timer.cancel()
-        self._wake()
+        self.wake()
 
     @property
     def claims(self) -> int:

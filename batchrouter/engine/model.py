@@ -88,6 +88,7 @@ class ModelState:
             self.breaker.failed(now_s, line)
         else:
             self.breaker.answered()
+            self.pacing.resume()
             self._pauses = 0
         return 0.0
 

@@ -23,6 +23,9 @@ DECK_S = 0.25
 DECK_UNDER_TPM = 4
 """A wait for tokens may be long: so few calls have their row open meanwhile."""
 
+TRIAL_EVERY_S = 1.0
+"""After a refusal calls go out one by one at this distance until one is answered."""
+
 
 class Pacing:
     """The limits of one model. ``rpm``, ``tpm`` None: no limit of that kind."""
@@ -39,6 +42,8 @@ class Pacing:
         self._stop = stop
         self._turn = asyncio.Lock()
         self._paused_until_s = -math.inf
+        self._is_careful = False
+        self._last_turn_s = -math.inf
         slots = concurrency if rpm is None else min(concurrency, max(1, math.ceil(rpm / 60 * DECK_S)))
         self._deck = asyncio.Semaphore(slots if tpm is None else min(slots, DECK_UNDER_TPM))
 
@@ -49,8 +54,13 @@ class Pacing:
             yield
 
     def pause(self, seconds: float) -> None:
-        """Nobody gets a turn for so long."""
+        """Nobody gets a turn for so long, and then one at a time until ``resume``."""
         self._paused_until_s = max(self._paused_until_s, self._clock.monotonic_s() + seconds)
+        self._is_careful = True
+
+    def resume(self) -> None:
+        """A call was answered: the others may follow at the full rate."""
+        self._is_careful = False
 
     @property
     def pause_left_s(self) -> float:
@@ -67,7 +77,7 @@ class Pacing:
 
         When the run stops meanwhile it returns at once: the caller looks at ``stop`` before it sends.
         """
-        if self._grid is None and self._window is None and not self.is_paused:
+        if self._grid is None and self._window is None and not (self._is_careful or self.is_paused):
             return None
         async with self._turn:
             await self._wait_for(tokens)
@@ -75,12 +85,15 @@ class Pacing:
                 return None
             if self._guard:
                 await self._guard.wait()
+            self._last_turn_s = self._clock.monotonic_s()
             return self._window.reserve(tokens, self._clock.monotonic_s()) if self._window else None
 
     async def _wait_for(self, tokens: int) -> None:
         while True:
             now_s = self._clock.monotonic_s()
             wait_s = self._paused_until_s - now_s
+            if self._is_careful:
+                wait_s = max(wait_s, self._last_turn_s + TRIAL_EVERY_S - now_s)
             if self._window:
                 wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
             if wait_s <= 0:

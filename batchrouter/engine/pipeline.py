@@ -13,6 +13,7 @@ from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
 from batchrouter.engine.lane import TierLane
+from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
 
@@ -49,6 +50,7 @@ class Pipeline:
         lanes: Mapping[str | None, TierLane],
         dispatcher: Dispatcher,
         settling: Settling,
+        gate: RetryGate,
         *,
         duration_s: float | None,
     ) -> None:
@@ -61,6 +63,7 @@ class Pipeline:
         self._settling = settling
         self._duration_s = duration_s
         self._intake_over = asyncio.Event()
+        gate.watch(tuple(lanes.values()), self._intake_over.is_set)
         self._input_left = False
         self._replaced_models = 0
 
@@ -158,9 +161,16 @@ class Pipeline:
             if claims and claims == self._settling.held:
                 self._settling.release_held()
                 claims = 0
-            if claims == 0:
+            if claims == 0 and not self._release_a_suspect():
                 self._close()
                 return
+
+    def _release_a_suspect(self) -> bool:
+        """A record that was in flight at two crashes works alone, after all others; a third crash tells on it."""
+        if any(lane.release_suspect() for lane in self._lanes.values()):
+            self._observer.notice("a record that was in flight when the program died twice is worked on alone")
+            return True
+        return False
 
     async def _close_when_stopped(self, serving: asyncio.Task[None]) -> None:
         await self._stop.requested.wait()

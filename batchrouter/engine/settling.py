@@ -8,10 +8,12 @@ from batchrouter.core.charging import charge
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.health import AlikeRefusals, UnusableShare
 from batchrouter.core.outcome import ErrorClass, Outcome
+from batchrouter.core.quota import retry_cost
 from batchrouter.core.retry import PAID_UNUSABLE, RETRY_AFTER_MOST_S
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
+from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settlement import Settlement, failure, settle
 from batchrouter.ports import AttemptEnd, AttemptStart, Job, ResultRow, RunEnd, TierMove
 
@@ -24,7 +26,7 @@ _STOP_HINTS = {
 class Settling:
     """What happens after each attempt, for all lanes of a run."""
 
-    def __init__(self, context: RunContext, lanes: Mapping[str | None, TierLane]) -> None:
+    def __init__(self, context: RunContext, lanes: Mapping[str | None, TierLane], gate: RetryGate) -> None:
         self._settings = context.settings
         self._ledger = context.ledger
         self._budgeting = context.budgeting
@@ -32,6 +34,7 @@ class Settling:
         self._clock = context.clock
         self._stop = context.stop
         self._lanes = lanes
+        self._gate = gate
         self._unusable = UnusableShare()
         self._alike = AlikeRefusals()
         self._held: list[tuple[Job, ResultRow, TierLane]] = []
@@ -63,6 +66,8 @@ class Settling:
             lane.release(job)
             return
         self._judge_gateway(outcome, model, pause_s)
+        self._gate.ended(job.line, outcome)
+        job.retry_cost = retry_cost(outcome.error)
         error = settlement.end.error_class
         outage = model.breaker.is_suspected
         job.history = job.history.after(ErrorClass(error) if error else None, outage=outage)
@@ -97,13 +102,13 @@ class Settling:
                 lane.retry(job, step.delay_s)
             case "raise_cap":
                 self._ledger.settle(end)
-                lane.retry(job, 0.0)
+                lane.again(job)
             case "next_model":
                 self._ledger.settle(end)
                 if not model.is_unknown:
                     model.is_unknown = True
                     self._observer.notice(f"{model.name}: the gateway does not know this model: {step.reason}")
-                lane.retry(job, 0.0)
+                lane.again(job)
             case "escalate":
                 self._escalate(end, job, lane)
             case "larger":
@@ -145,13 +150,17 @@ class Settling:
         """The record needs a longer context, or a feature: the tier above may have it, else it has failed."""
         tier = self._settings.tier_above(job.tier) if job.tier else None
         if tier is None or not self._settings.routing.escalate:
-            row = failure(job, error, reason, self._clock.utc())
-            self._ledger.settle(end, row)
-            self._observer.finished(job.tier, row.state, None)
-            lane.release(job)
+            self.fail(job, lane, error, reason, end)
             return
         self._ledger.settle(end, move=TierMove(job.line, tier))
         self._move(job, lane, tier)
+
+    def fail(self, job: Job, lane: TierLane, error: ErrorClass, reason: str, end: AttemptEnd | None = None) -> None:
+        """The record has failed without an answer of its own behind it."""
+        row = failure(job, error, reason, self._clock.utc())
+        self._ledger.settle(end, row)
+        self._observer.finished(job.tier, row.state, None)
+        lane.release(job)
 
     def _move(self, job: Job, lane: TierLane, tier: str) -> None:
         before, job.tier = job.tier, tier

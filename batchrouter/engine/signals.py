@@ -1,10 +1,15 @@
-"""Signals that end a run: the first lets calls in flight finish within the grace, the second gives them up."""
+"""Signals that end a run: the first lets calls in flight finish within the grace, the second gives them up.
+
+A disk or a thread that hangs cannot be waited for: a process that wants it is ended by force some time after the grace.
+What is durable by then is all that counts at the next start.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +22,12 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stopped_by_signals(stop: Stop, grace_s: float, notice: Callable[[str], None]) -> Iterator[None]:
+def stopped_by_signals(
+    stop: Stop, grace_s: float, notice: Callable[[str], None], *, force_after_s: float | None = None
+) -> Iterator[None]:
     """While the block runs, SIGINT, SIGTERM and SIGHUP ask the run to stop.
 
-    ``notice`` is told what each signal does. A signal inherited as ignored stays ignored (``nohup``). Outside the main thread nothing is installed.
+    ``notice`` is told what each signal does; ``force_after_s`` (None: never) after the grace the process is ended. A signal inherited as ignored stays ignored (``nohup``). Outside the main thread nothing is installed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,6 +41,8 @@ def stopped_by_signals(stop: Stop, grace_s: float, notice: Callable[[str], None]
             hint = "The same command goes on where it stopped."
             notice(f"{number.name}: no new calls; those in flight get {grace_s:g} s, a second signal leaves at once")
             stop.request(RunEnd(ExitCode.INTERRUPTED, f"stopped by {number.name}", hint), grace_s=grace_s)
+            if force_after_s is not None:
+                _end_by_force(grace_s + force_after_s)
         elif len(received) == 2:
             notice(f"{number.name}: leaving at once")
             stop.leave_now()
@@ -48,3 +57,16 @@ def stopped_by_signals(stop: Stop, grace_s: float, notice: Callable[[str], None]
     finally:
         for number in heeded:
             loop.remove_signal_handler(number)
+
+
+def _end_by_force(after_s: float) -> None:
+    def leave() -> None:
+        sys.stderr.write(
+            f"error: not at its end {after_s:g} s after the signal: leaving; what is committed is intact\n"
+        )
+        sys.stderr.flush()
+        os._exit(ExitCode.INTERRUPTED)
+
+    timer = threading.Timer(after_s, leave)
+    timer.daemon = True
+    timer.start()

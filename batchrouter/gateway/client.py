@@ -21,6 +21,7 @@ from yarl import URL
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.gateway.deadline import deadline
 from batchrouter.gateway.decoding import decode
 from batchrouter.gateway.encoding import encode
 from batchrouter.gateway.failures import broken_off
@@ -39,6 +40,7 @@ class Connection:
     session: aiohttp.ClientSession
     url: URL
     redactor: Redactor
+    timeout_s: float
     response_bytes_most: int
     proxy: str | None
     rate: Decimal | None
@@ -100,9 +102,10 @@ class HttpGateway:
 
 
 async def _post(connection: Connection, body: _Body) -> _Reply:
-    async with connection.session.post(
-        connection.url, data=body, allow_redirects=False, proxy=connection.proxy
-    ) as response:
+    async with (
+        deadline(connection.timeout_s),
+        connection.session.post(connection.url, data=body, allow_redirects=False, proxy=connection.proxy) as response,
+    ):
         return _Reply(response.status, response.headers, await bounded(response, connection.response_bytes_most))
 
 
@@ -142,6 +145,7 @@ async def open_gateway(
                 session=session,
                 url=url,
                 redactor=Redactor(key),
+                timeout_s=gateway.timeout_s,
                 response_bytes_most=int(gateway.max_response_mb * BYTES_A_MB),
                 proxy=gateway.proxy,
                 rate=settings.rate(trusted) if trusted else None,

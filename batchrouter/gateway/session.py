@@ -20,7 +20,7 @@ _NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def new_session(gateway: GatewaySettings, key: str | None, *, version: str) -> aiohttp.ClientSession:
-    """A session with the gateway's headers, timeouts (seconds) and trust; raises ``ConfigurationError``."""
+    """A session with the gateway's headers and trust; raises ``ConfigurationError``. Who calls sets the deadline."""
     headers = {"Content-Type": "application/json", "User-Agent": f"batchrouter/{version}", **gateway.headers}
     if key and gateway.auth == "bearer":
         headers["Authorization"] = f"Bearer {key}"
@@ -32,7 +32,7 @@ def new_session(gateway: GatewaySettings, key: str | None, *, version: str) -> a
     trust = _trust(gateway.ca_file)
     return aiohttp.ClientSession(
         headers=headers,
-        timeout=aiohttp.ClientTimeout(total=gateway.timeout_s, sock_connect=min(CONNECT_S, gateway.timeout_s)),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_S, gateway.timeout_s)),
         connector=aiohttp.TCPConnector(limit=0, ssl=trust),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,

@@ -10,12 +10,13 @@ import gzip
 import io
 import os
 import select
+import stat
 import sys
 import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from batchrouter.core.errors import ConfigurationError, InputMissing
 
@@ -37,13 +38,19 @@ class Readable(Protocol):
         """Give the source back."""
 
 
+_Opened = tuple[Readable, dict[type[Exception], str]]
+
+
 class InputStream:
     """The decompressed bytes of one input. Read by one thread at a time."""
 
-    def __init__(self, stream: Readable, name: str, broken: dict[type[Exception], str]) -> None:
+    def __init__(
+        self, stream: Readable, name: str, broken: dict[type[Exception], str], polled: _Polled | None = None
+    ) -> None:
         self._stream = stream
         self._name = name
         self._broken = broken
+        self._polled = polled
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, ``b""`` at the end. Raises BrokenStream or InputMissing."""
@@ -56,9 +63,9 @@ class InputStream:
             raise InputMissing(f"{self._name} cannot be read any further: {error.strerror or error}") from error
 
     def stop(self) -> None:
-        """From another thread: a read of stdin that waits for more ends within a quarter of a second."""
-        if isinstance(self._stream, _Polled):
-            self._stream.close()
+        """From another thread: a read of a pipe that waits for more ends within a quarter of a second."""
+        if self._polled:
+            self._polled.stop()
 
     def close(self) -> None:
         """Close the file. Not while another thread reads it, stdin apart."""
@@ -71,14 +78,17 @@ def open_input(path: str, stdin: BinaryIO | None = None) -> InputStream:
     Raises InputMissing where there is nothing to read, ConfigurationError where a package for the format is missing.
     """
     if path == STDIN:
-        return InputStream(_standard_input(stdin), "stdin", {})
+        return _standard_input(stdin)
     file = _open_file(path)
-    opener = _COMPRESSED.get(Path(path).suffix.lower())
+    polled = None if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else _Polled(file)
+    source = cast("io.BufferedReader", io.BufferedReader(polled)) if polled else file
+    opener = _COMPRESSED.get(Path(path).suffix.lower(), _open_plain)
     try:
-        return opener(file, path) if opener else InputStream(cast("Readable", file), path, {})
+        stream, broken = opener(source, path)
     except BaseException:
-        file.close()
+        source.close()
         raise
+    return InputStream(stream, path, broken, polled)
 
 
 def _open_file(path: str) -> io.BufferedReader:
@@ -94,7 +104,11 @@ def _open_file(path: str) -> io.BufferedReader:
         raise InputMissing(f"{path!r} cannot be opened: {error}") from error
 
 
-def _open_gzip(file: io.BufferedReader, path: str) -> InputStream:
+def _open_plain(file: io.BufferedReader, _path: str) -> _Opened:
+    return cast("Readable", file), {}
+
+
+def _open_gzip(file: io.BufferedReader, path: str) -> _Opened:
     _check_magic(file, path, b"\x1f\x8b", "gzip")
     damaged = "is damaged in the middle of its gzip stream"
     broken: dict[type[Exception], str] = {
@@ -102,10 +116,10 @@ def _open_gzip(file: io.BufferedReader, path: str) -> InputStream:
         gzip.BadGzipFile: damaged,
         zlib.error: damaged,
     }
-    return InputStream(_Owner(gzip.GzipFile(fileobj=file), file), path, broken)
+    return _Owner(gzip.GzipFile(fileobj=file), file), broken
 
 
-def _open_zstd(file: io.BufferedReader, path: str) -> InputStream:
+def _open_zstd(file: io.BufferedReader, path: str) -> _Opened:
     try:
         if sys.version_info >= (3, 14):
             from compression import zstd  # noqa: PLC0415
@@ -120,10 +134,10 @@ def _open_zstd(file: io.BufferedReader, path: str) -> InputStream:
         EOFError: "ends in the middle of its zstd stream",
         zstd.ZstdError: "is damaged in the middle of its zstd stream",
     }
-    return InputStream(_Owner(zstd.ZstdFile(file), file), path, broken)
+    return _Owner(zstd.ZstdFile(file), file), broken
 
 
-_COMPRESSED: dict[str, Callable[[io.BufferedReader, str], InputStream]] = {".gz": _open_gzip, ".zst": _open_zstd}
+_COMPRESSED: dict[str, Callable[[io.BufferedReader, str], _Opened]] = {".gz": _open_gzip, ".zst": _open_zstd}
 
 
 def _check_magic(file: io.BufferedReader, path: str, magic: bytes, kind: str) -> None:
@@ -149,28 +163,37 @@ class _Owner:
         self._file.close()
 
 
-def _standard_input(stdin: BinaryIO | None) -> Readable:
+def _standard_input(stdin: BinaryIO | None) -> InputStream:
     if stdin is None and sys.stdin is None:
         raise InputMissing("there is no standard input", "name a file instead of -")
     stream = stdin or sys.stdin.buffer
     try:
-        return _Polled(stream.fileno())
+        polled = _Polled(io.FileIO(stream.fileno(), closefd=False))
     except (OSError, AttributeError):
-        return cast("Readable", stream)  # a stand-in without a descriptor never blocks
+        return InputStream(cast("Readable", stream), "stdin", {})  # a stand-in without a descriptor never blocks
+    return InputStream(cast("Readable", io.BufferedReader(polled)), "stdin", {}, polled)
 
 
-class _Polled:
-    """Stdin in short waits: a thread that blocks in read() for ever would keep the process from ending."""
+class _Polled(io.RawIOBase):
+    """A pipe in short waits: a thread that blocks in read() for ever would keep the process from ending."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._closed = threading.Event()
+    def __init__(self, file: io.BufferedReader | io.FileIO) -> None:
+        self._file = file
+        self._stopped = threading.Event()
 
-    def read1(self, size: int) -> bytes:
-        while not self._closed.is_set():
-            if select.select([self._descriptor], [], [], _POLL_S)[0]:
-                return os.read(self._descriptor, size)
-        return b""
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        descriptor = self._file.fileno()
+        while not self._stopped.is_set():
+            if select.select([descriptor], [], [], _POLL_S)[0]:
+                return os.readv(descriptor, [buffer])
+        return 0
+
+    def stop(self) -> None:
+        self._stopped.set()
 
     def close(self) -> None:
-        self._closed.set()
+        self._file.close()
+        super().close()

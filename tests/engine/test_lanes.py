@@ -10,6 +10,7 @@ import pytest
 from batchrouter.core.errors import ExitCode
 from batchrouter.engine import lane as lanes
 from batchrouter.engine.lane import TierLane
+from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Job, RunEnd
 
@@ -66,7 +67,9 @@ async def test_each_record_ends_once_whatever_is_retried_moved_or_let_go(
     monkeypatch.setattr(lanes, "PAGE_RECORDS", chance.choice([1, 2, 5, 50]))
     monkeypatch.setattr(lanes, "WAITING_MOST", chance.choice([0, 1, 3, 100]))
     rows, stop, clock = Rows(chance), Stop(), LoopClock()
-    low, high = (TierLane(tier, rows, clock=clock, stop=stop, up_to_line=None) for tier in ("low", "high"))  # type: ignore[arg-type]
+    gate = RetryGate(stop)
+    low, high = (TierLane(tier, rows, gate=gate, clock=clock, stop=stop, up_to_line=None) for tier in ("low", "high"))  # type: ignore[arg-type]
+    gate.watch((low, high), lambda: intake_over)
     held: set[int] = set()
     ended: list[int] = []
     intake_over = False
@@ -121,7 +124,7 @@ async def test_each_record_ends_once_whatever_is_retried_moved_or_let_go(
 
 async def test_a_stop_sends_waiting_workers_home_when_the_lane_is_closed() -> None:
     rows, stop = Rows(random.Random(0)), Stop()
-    lane = TierLane("low", rows, clock=LoopClock(), stop=stop, up_to_line=None)  # type: ignore[arg-type]
+    lane = TierLane("low", rows, gate=RetryGate(stop), clock=LoopClock(), stop=stop, up_to_line=None)  # type: ignore[arg-type]
     waiting = [asyncio.create_task(lane.next_job()) for _ in range(3)]
     await lane.became_idle.wait()
     stop.request(RunEnd(ExitCode.INTERRUPTED, "enough"))
@@ -131,7 +134,7 @@ async def test_a_stop_sends_waiting_workers_home_when_the_lane_is_closed() -> No
 
 async def test_what_is_put_aside_is_not_claimed_again() -> None:
     rows = Rows(random.Random(0), {1: "low", 2: "low"})
-    lane = TierLane("low", rows, clock=LoopClock(), stop=Stop(), up_to_line=None)  # type: ignore[arg-type]
+    lane = TierLane("low", rows, gate=RetryGate(Stop()), clock=LoopClock(), stop=Stop(), up_to_line=None)  # type: ignore[arg-type]
     first = await lane.next_job()
     assert first
     lane.put_aside(first)
