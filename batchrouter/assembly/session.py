@@ -66,7 +66,6 @@ class Session:
                 ),
                 ballast_beside(self._path, room, self._observer.notice) as ballast,
             ):
-            ):
                 async with open_ledger(
                     self._connection,
                     path=self._path,
