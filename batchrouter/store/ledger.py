@@ -16,7 +16,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import aiosqlite
 
@@ -26,7 +25,7 @@ from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Job, ResultRow, T
 from batchrouter.store import runs
 from batchrouter.store.ballast import Ballast
 from batchrouter.store.changes import Changes
-from batchrouter.store.opening import BUSY_TIMEOUT_S, storage_failure
+from batchrouter.store.opening import reading_beside, storage_failure
 from batchrouter.store.queue import QUEUED_RECORDS, job_of
 from batchrouter.store.rescue import is_written, reopened
 
@@ -220,8 +219,7 @@ async def open_ledger(
     ``stop`` is called at the first failed write: no new call may be made, answers that arrive are saved as long as that
     works, and then the error is raised at the end of the block.
     """
-    uri = f"file:{quote(str(path))}?mode=ro"
-    async with aiosqlite.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None) as reader:
+    async with reading_beside(path) as reader:
         ledger = RunLedger(
             writer,
             reader,
