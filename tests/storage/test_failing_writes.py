@@ -21,6 +21,8 @@ from tests.acceptance.test_processes import config, ran
 RECORDS = 16
 AT_ONCE = 3
 IN_CI = 28
+WRITES = 210
+"""Of a whole run, about."""
 ERRORS = (errno.EIO, errno.ENOSPC)
 
 
@@ -125,7 +127,7 @@ async def test_a_spread_of_failing_writes_never_costs_a_line_or_a_second_payment
     sys.stdout.write(f"seed {seed}\n")
     chance = random.Random(seed)
     faults = {
-        Fault(chance.randint(1, 110), error, lasting)
+        Fault(chance.randint(1, WRITES), error, lasting)
         for error, lasting in itertools.islice(itertools.cycle(itertools.product(ERRORS, (False, True))), IN_CI)
     }
     trials = Trials(job, shim)
