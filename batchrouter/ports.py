@@ -77,6 +77,15 @@ class Call:
     cap_is_ours: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A call that an earlier process made: it still counts against the limits of its model."""
+
+    model: str
+    age_s: float
+    tokens: int
+
+
 class Gateway(Protocol):
     """Makes one call and classifies what came back. Never raises for anything that a gateway does."""
 

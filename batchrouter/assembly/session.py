@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from batchrouter.assembly.durable_news import DurableNews
 from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.core.budget import Budget
 from batchrouter.core.errors import BatchRouterError, ExitCode, StorageFailed
+from batchrouter.core.limits import WINDOW_S
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.run_end import exit_code
 from batchrouter.core.settings import Settings
@@ -24,7 +25,7 @@ from batchrouter.engine.context import RunContext
 from batchrouter.engine.pipeline import LIMIT_REACHED, IntakePlan
 from batchrouter.engine.signals import stopped_by_signals
 from batchrouter.engine.stopping import Stop
-from batchrouter.ports import Clock, Gateway, Observer, RunEnd
+from batchrouter.ports import Clock, Gateway, Observer, RunEnd, Sent
 from batchrouter.store import runs
 from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.ledger import RunLedger, open_ledger
@@ -137,8 +138,17 @@ class Session:
             concurrency=self._options.concurrency,
             up_to_line=up_to_line,
             duration_s=seconds_left(self._options, datetime.now(UTC)),
+            sent=await self._recently_sent(),
         )
         return await pipeline.execute()
+
+    async def _recently_sent(self) -> list[Sent]:
+        now = datetime.fromisoformat(self._clock.utc())
+        since = (now - timedelta(seconds=WINDOW_S)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return [
+            Sent(model, max(0.0, (now - datetime.fromisoformat(at)).total_seconds()), tokens)
+            for model, at, tokens in await runs.recently_sent(self._connection, since)
+        ]
 
     async def _limits(self, run: int) -> tuple[int | None, int | None]:
         """(the last line that --limit lets through, if it is taken in; how many records may still be taken in)."""

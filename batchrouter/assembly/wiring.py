@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from batchrouter.assembly.clock import guard_for
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
@@ -15,6 +17,7 @@ from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.pipeline import IntakePlan, Pipeline
 from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
+from batchrouter.ports import Sent
 from batchrouter.routing.rules import RuleRouter
 
 
@@ -26,8 +29,12 @@ def pipeline(
     concurrency: int | None,
     up_to_line: int | None,
     duration_s: float | None,
+    sent: Sequence[Sent] = (),
 ) -> Pipeline:
-    """The pipeline of one invocation. ``routed`` False: one lane for records that keep their own model."""
+    """The pipeline of one invocation. ``routed`` False: one lane for records that keep their own model.
+
+    ``sent``: the calls of the last minute, the oldest first.
+    """
     tiers: tuple[str | None, ...] = context.settings.tiers if routed else (None,)
     gate = RetryGate(context.stop)
     lanes = {
@@ -35,7 +42,11 @@ def pipeline(
         for tier in tiers
     }
     settling = Settling(context, lanes, gate)
-    dispatcher = InProcessDispatcher(context, _models(context), settling, concurrency=concurrency)
+    models = _models(context)
+    for call in sent:
+        if call.model in models:
+            models[call.model].pacing.recall(call.age_s, call.tokens)
+    dispatcher = InProcessDispatcher(context, models, settling, concurrency=concurrency)
     return Pipeline(context, intake, lanes, dispatcher, settling, gate, duration_s=duration_s)
 
 

@@ -40,10 +40,16 @@ class OutageBreaker:
         """True while only probes may be sent."""
         return self.failures >= OUTAGE_AFTER_FAILURES
 
-    def answered(self) -> None:
-        """The gateway answered, be it with an error of the request's own."""
+    def answered(self, sent_s: float) -> bool:
+        """The gateway answered a call of this time, be it with an error of the request's own; whether that is news.
+
+        An answer to a call from before the trouble says nothing about now.
+        """
+        if self.failing_since_s is not None and sent_s < self.failing_since_s:
+            return False
         self.failures, self.failing_since_s, self.probes = 0, None, 0
         self.lines.clear()
+        return True
 
     def failed(self, now_s: float, line: int = 0) -> None:
         """A call for the record of this line came back without an answer."""
@@ -51,9 +57,8 @@ class OutageBreaker:
         if not self.is_suspected:
             self.lines.add(line)
         self.failures += 1
-        if self.is_open and now_s >= self.probe_at_s:
-            self.probe_at_s = now_s + min(PROBE_MOST_S, PROBE_FIRST_S * 2**self.probes)
-            self.probes = min(self.probes + 1, 10)
+        if self.failures == OUTAGE_AFTER_FAILURES:
+            self.probe_at_s = now_s + PROBE_FIRST_S
 
     def refused(self, now_s: float) -> None:
         """The gateway said "later": no outage, but no answer either, so its patience runs."""
@@ -65,7 +70,8 @@ class OutageBreaker:
         return max(0.0, self.probe_at_s - now_s) if self.is_open else 0.0
 
     def probe_taken(self, now_s: float) -> None:
-        """A probe was sent; the next one waits its turn."""
+        """A probe was sent; the next one waits twice as long."""
+        self.probes = min(self.probes + 1, 10)
         self.probe_at_s = now_s + min(PROBE_MOST_S, PROBE_FIRST_S * 2**self.probes)
 
     def silent_for_s(self, now_s: float) -> float:

@@ -18,11 +18,20 @@ class RequestGrid:
     rpm: float
     next_s: float = 0.0
 
+    @property
+    def interval_s(self) -> float:
+        """Seconds from one slot to the next."""
+        return WINDOW_S / (self.rpm * MARGIN)
+
     def take(self, now_s: float) -> float:
         """The time of the next free slot, which is then taken."""
         slot_s = max(self.next_s, now_s - CATCH_UP_S)
-        self.next_s = slot_s + WINDOW_S / (self.rpm * MARGIN)
+        self.next_s = slot_s + self.interval_s
         return slot_s
+
+    def recall(self, sent_s: float) -> None:
+        """A request was sent at this time, by a process before this one."""
+        self.next_s = max(self.next_s, sent_s + self.interval_s)
 
 
 @dataclass(slots=True)

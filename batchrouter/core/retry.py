@@ -28,7 +28,7 @@ FREE = frozenset(
 NO_ANSWER = frozenset({ErrorClass.NOT_SENT, ErrorClass.RESET, ErrorClass.LOST, ErrorClass.SERVER, ErrorClass.TRANSIENT})
 """Classes that count towards an outage."""
 
-OUTAGE = frozenset({ErrorClass.RESET, ErrorClass.SERVER, ErrorClass.TRANSIENT})
+OUTAGE = frozenset({ErrorClass.RESET, ErrorClass.LOST, ErrorClass.SERVER, ErrorClass.TRANSIENT})
 """Classes that use up no attempt while the gateway answers nobody: an outage is no record's fault."""
 
 LOST_ANSWER = frozenset({ErrorClass.LOST})

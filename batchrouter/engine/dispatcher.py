@@ -138,6 +138,7 @@ class InProcessDispatcher:
                     start = self._start(job, model, output_cap, worst_case)
                     await self._context.ledger.open(start)
                     reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
+                sent_s = self._context.clock.monotonic_s()
                 if not self._stop.is_requested:
                     outcome = Outcome("unknown", ErrorClass.STOPPED, "the run stopped while this call was in flight")
                     call = Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
@@ -149,4 +150,5 @@ class InProcessDispatcher:
             raise
         tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
         model.pacing.settle(reservation, 0 if outcome.state == "not_sent" else tokens)
-        self._settling.settle(job, start, outcome, model, lane, jitter=self._context.chance.random())
+        jitter = self._context.chance.random()
+        self._settling.settle(job, start, outcome, model, lane, sent_s=sent_s, jitter=jitter)

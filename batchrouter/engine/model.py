@@ -75,8 +75,8 @@ class ModelState:
                 return
             await stop.sleep(min(wait_s, 1.0))
 
-    def learn(self, outcome: Outcome, line: int, jitter: float) -> float:
-        """Take in an outcome; returns the seconds of a pause of the whole model that begins with it, or 0."""
+    def learn(self, outcome: Outcome, line: int, *, sent_s: float, jitter: float) -> float:
+        """Take in the outcome of a call that was sent at this time; returns the seconds of a pause of the whole model that begins with it, or 0."""
         now_s = self._clock.monotonic_s()
         self._last_message = outcome.message
         if outcome.usage:
@@ -86,8 +86,7 @@ class ModelState:
             return self._pause(outcome.retry_after_s, jitter)
         if outcome.error in NO_ANSWER:
             self.breaker.failed(now_s, line)
-        else:
-            self.breaker.answered()
+        elif self.breaker.answered(sent_s):
             self.pacing.resume()
             self._pauses = 0
         return 0.0

@@ -53,6 +53,14 @@ class Pacing:
         async with self._deck:
             yield
 
+    def recall(self, age_s: float, tokens: int) -> None:
+        """A call of so many tokens was sent so long ago by a process before this one; the oldest is told first."""
+        sent_s = self._clock.monotonic_s() - age_s
+        if self._grid:
+            self._grid.recall(sent_s)
+        if self._window:
+            self._window.reserve(tokens, sent_s)
+
     def pause(self, seconds: float) -> None:
         """Nobody gets a turn for so long, and then one at a time until ``resume``."""
         self._paused_until_s = max(self._paused_until_s, self._clock.monotonic_s() + seconds)

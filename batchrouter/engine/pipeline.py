@@ -136,24 +136,16 @@ class Pipeline:
 
     async def _serve(self) -> None:
         if self._intake.before_calls:
-            await self._intake_or_stop()
+            await _any_of(self._intake_over, self._stop.requested)
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes.values():
                 lanes.create_task(self._dispatcher.serve(lane))
 
-    async def _intake_or_stop(self) -> None:
-        waits = [asyncio.create_task(event.wait()) for event in (self._intake_over, self._stop.requested)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-
     async def _close_when_finished(self) -> None:
         """Lanes may fill one another, so they are closed together, when none has or can get anything."""
         while True:
-            waiters = [asyncio.create_task(lane.became_idle.wait()) for lane in self._lanes.values()]
-            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
-            for lane, waiter in zip(self._lanes.values(), waiters, strict=True):
-                waiter.cancel()
+            await _any_of(*(lane.became_idle for lane in self._lanes.values()))
+            for lane in self._lanes.values():
                 lane.became_idle.clear()
             if not self._intake_over.is_set() or not all(lane.is_drained for lane in self._lanes.values()):
                 continue
@@ -176,9 +168,11 @@ class Pipeline:
         await self._stop.requested.wait()
         self._close()
         at_once = asyncio.create_task(self._stop.at_once.wait())
-        await asyncio.wait([at_once, serving], timeout=self._stop.grace_s, return_when=asyncio.FIRST_COMPLETED)
-        at_once.cancel()
-        serving.cancel()
+        try:
+            await asyncio.wait([at_once, serving], timeout=self._stop.grace_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            at_once.cancel()
+            serving.cancel()
 
     async def _stop_in_time(self) -> None:
         if self._duration_s is not None and await self._stop.sleep(self._duration_s):
@@ -187,3 +181,13 @@ class Pipeline:
     def _close(self) -> None:
         for lane in self._lanes.values():
             lane.close()
+
+
+async def _any_of(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -53,11 +53,19 @@ class Settling:
         self._ledger.settle(end)
 
     def settle(
-        self, job: Job, start: AttemptStart, outcome: Outcome, model: ModelState, lane: TierLane, *, jitter: float
+        self,
+        job: Job,
+        start: AttemptStart,
+        outcome: Outcome,
+        model: ModelState,
+        lane: TierLane,
+        *,
+        sent_s: float,
+        jitter: float,
     ) -> None:
-        """One attempt ended."""
+        """One attempt ended; its call was sent at this time of the monotonic clock."""
         stopped_before_sending = outcome.state == "not_sent" and self._stop.is_requested
-        pause_s = 0.0 if stopped_before_sending else model.learn(outcome, job.line, jitter)
+        pause_s = 0.0 if stopped_before_sending else model.learn(outcome, job.line, sent_s=sent_s, jitter=jitter)
         settlement = settle(job, start, outcome, model, self._settings, jitter=jitter, now=self._clock.utc())
         self._budgeting.settle(start.reserved_nano or 0, settlement.end.cost_nano or 0)
         if stopped_before_sending:

@@ -157,6 +157,18 @@ async def spent_nano(connection: aiosqlite.Connection, run: int) -> int:
     return int(rows[0][0])
 
 
+async def recently_sent(connection: aiosqlite.Connection, since: str) -> list[tuple[str, str, int]]:
+    """(model, UTC time, tokens) of the calls of all runs that may have been sent since then, the oldest first.
+
+    A call whose process died may have been sent at any time up to now.
+    """
+    sql = (
+        "SELECT model, strftime('%Y-%m-%dT%H:%M:%fZ', ended_at, '-' || (coalesce(latency_ms, 0) / 1000.0) || ' seconds'),"
+        " coalesce(input_tokens + output_tokens, output_cap) FROM attempts WHERE ended_at >= ? AND state <> 'not_sent' ORDER BY 2"
+    )
+    return [(row[0], row[1], row[2]) for row in await connection.execute_fetchall(sql, (since,))]
+
+
 async def counts(connection: aiosqlite.Connection, run: int) -> list[tuple[str, str, int]]:
     """(tier or '', state, records) of a run."""
     sql = "SELECT tier, state, records FROM counters WHERE run = ? AND records > 0"

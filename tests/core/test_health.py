@@ -19,9 +19,19 @@ def test_the_breaker_opens_after_failures_in_a_row_and_closes_with_an_answer() -
     breaker.failed(30)
     assert breaker.is_open
     assert breaker.wait_s(30) == 5
-    breaker.answered()
+    breaker.answered(31)
     assert not breaker.is_open
     assert breaker.silent_for_s(100) == 0
+
+
+def test_answers_to_calls_from_before_the_trouble_do_not_hide_it() -> None:
+    breaker = OutageBreaker()
+    for second in range(10, 10 + OUTAGE_AFTER_FAILURES):
+        breaker.failed(second)
+        assert not breaker.answered(sent_s=9)
+    assert breaker.is_open
+    assert breaker.answered(sent_s=11)
+    assert not breaker.is_open
 
 
 def test_probes_come_at_growing_intervals_up_to_five_minutes() -> None:
@@ -32,7 +42,6 @@ def test_probes_come_at_growing_intervals_up_to_five_minutes() -> None:
         waits.append(breaker.wait_s(now))
         now += breaker.wait_s(now)
         breaker.probe_taken(now)
-        now = breaker.probe_at_s
         breaker.failed(now)
     assert waits[0] == 5
     assert max(waits) == 300
