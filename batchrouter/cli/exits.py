@@ -83,12 +83,16 @@ def _exit_code(group: click.Group, arguments: Sequence[str]) -> int:
 
 
 def after_a_run(code: int, tell: Callable[[], None]) -> int:
-    """Tell how a run ended; its exit code stands even where nobody reads what is told."""
+    """Tell how a run ended; its exit code stands even where what is told cannot be written, or nobody reads it."""
     try:
         tell()
         sys.stdout.flush()
     except BrokenPipeError:
         _point_elsewhere(sys.stdout)
+    except OSError as error:
+        _point_elsewhere(sys.stdout)
+        with suppress(OSError):
+            click.echo(f"the summary could not be written: {error}; `batchrouter report` shows it again", err=True)
     return code
 
 
