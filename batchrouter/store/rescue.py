@@ -24,7 +24,8 @@ async def reopened(path: Path, failed: aiosqlite.Connection, error: sqlite3.Erro
     """A new writing connection in the place of the one whose write ended in ``error``."""
     await failed.close()
     connection = await connect_writer(path)
-    if await _began_log_anew(connection) or error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_IOERR:
+    unsure = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & _PRIMARY_CODE == sqlite3.SQLITE_IOERR
+    if await _began_log_anew(connection) or not unsure:
         return connection
     await connection.close()
     raise error

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchrouter.assembly import wiring
+from batchrouter.assembly import session, wiring
 from batchrouter.store import ledger
 from tests.simulation.store import LoopConnection, empty_database
 
@@ -18,12 +18,12 @@ async def _at_once(function: Any, /, *arguments: Any, **more: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    def connect(uri: str, /, **_options: Any) -> LoopConnection:
-        path = Path(uri.removeprefix("file:").removesuffix("?mode=ro"))
+    def reading_beside(path: Path) -> LoopConnection:
         return LoopConnection(path, random.Random(1), isolation_level=None)
 
     monkeypatch.setattr(asyncio, "to_thread", _at_once)
-    monkeypatch.setattr(ledger.aiosqlite, "connect", connect)
+    monkeypatch.setattr(ledger, "reading_beside", reading_beside)
+    monkeypatch.setattr(session, "ballast_bytes", lambda _settings, _concurrency: 0)
     monkeypatch.setattr(wiring, "guard_for", lambda _rpm: None)  # it reads the machine's own clock
 
 

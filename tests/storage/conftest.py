@@ -34,6 +34,17 @@ def sh(*command: object) -> None:
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
+def ext4_image(path: Path, mebibytes: int) -> Path:
+    """A file that holds an empty file system."""
+    with path.open("wb") as file:
+        file.truncate(mebibytes * 1024 * 1024)
+    try:
+        sh("mkfs.ext4", "-q", "-F", path)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("SKIPPED, NOT SHOWN: this needs mkfs.ext4")
+    return path
+
+
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Mount]:
     """Mount a file system for the test; skips where that is not allowed."""

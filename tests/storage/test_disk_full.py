@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import resource
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,9 @@ import pytest
 
 from tests.acceptance.conftest import Job, completion
 from tests.acceptance.test_processes import config, ran, said, started
-from tests.storage.conftest import DiskJob, Mount, on_disk, sh
+from tests.storage.conftest import DiskJob, Mount, ext4_image, on_disk, sh
 
-RECORDS = 600
+RECORDS = 320
 LATE = 4
 LONG = "word " * 4_000
 
@@ -65,10 +67,14 @@ async def finish(job: Job) -> None:
     job.check()
 
 
-async def test_a_full_disk_loses_no_answer_and_the_next_start_on_a_larger_one_pays_nothing_twice(
-    job: Job, mount: Mount
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+async def test_a_full_disk_loses_no_answer_and_the_next_start_with_more_room_pays_nothing_twice(
+    job: Job, mount: Mount, kind: str
 ) -> None:
-    disk = mount("disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs")
+    image = ["-o", "loop", ext4_image(job.folder / "image", 32)]
+    disk = mount("disk", *(image if kind == "ext4" else ["-t", "tmpfs", "-o", "size=16m", "tmpfs"]))
+    other = disk / "somebody else's"
+    other.write_bytes(os.urandom(max(0, shutil.disk_usage(disk).free - 8 * 1024 * 1024)))
     job = on_disk(job, disk)
     err = await run_until_the_disk_is_full(job)
     assert "Every answer that came is saved. Free some space" in err
@@ -76,7 +82,10 @@ async def test_a_full_disk_loses_no_answer_and_the_next_start_on_a_larger_one_pa
     assert job.rows("SELECT count(*) FROM results WHERE state = 'done' AND line <= 4") == [(LATE,)]
     assert job.rows("SELECT state, exit_code FROM runs") == [("stopped", 74)]
     assert not (disk / "runs.db.ballast").exists()
-    sh("mount", "-o", "remount,size=64m", disk)
+    other.unlink()
+    if kind == "tmpfs":
+        sh("mount", "-o", "remount,size=64m", disk)
+    job.gateway.reply = lambda _body, _n: completion()
     await finish(job)
     assert len(job.gateway.requests) == RECORDS
 

@@ -20,7 +20,7 @@ from tests.acceptance.test_processes import config, ran
 
 RECORDS = 16
 AT_ONCE = 3
-IN_CI = 28
+IN_CI = 20
 WRITES = 210
 """Of a whole run, about."""
 ERRORS = (errno.EIO, errno.ENOSPC)

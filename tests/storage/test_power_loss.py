@@ -7,14 +7,13 @@ import os
 import random
 import sqlite3
 import struct
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import Job
-from tests.storage.conftest import DiskJob, Mount, on_disk, sh
+from tests.storage.conftest import DiskJob, Mount, ext4_image, on_disk, sh
 
 RECORDS = 300
 EXT4_SHUTDOWN = 0x8004587D
@@ -24,15 +23,7 @@ TELLING = Path(__file__).with_name("telling.py")
 
 @pytest.fixture
 def disk(mount: Mount, tmp_path: Path) -> Path:
-    """A file system of its own on a loop device."""
-    image = tmp_path / "image"
-    with image.open("wb") as file:
-        file.truncate(64 * 1024 * 1024)
-    try:
-        sh("mkfs.ext4", "-q", "-F", image)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("SKIPPED, NOT SHOWN: a loss of power needs mkfs.ext4")
-    return mount("disk", "-o", "loop", image)
+    return mount("disk", "-o", "loop", ext4_image(tmp_path / "image", 64))
 
 
 def lose_power(disk: Path) -> None:
