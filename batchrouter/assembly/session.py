@@ -14,7 +14,7 @@ from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.durable_news import DurableNews
 from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.core.budget import Budget
-from batchrouter.core.errors import BatchRouterError, ExitCode, StorageFailed
+from batchrouter.core.errors import BatchRouterError, ExitCode, Interrupted, StorageFailed
 from batchrouter.core.limits import WINDOW_S
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.run_end import exit_code
@@ -29,6 +29,7 @@ from batchrouter.ports import Clock, Gateway, Observer, RunEnd, Sent
 from batchrouter.store import runs
 from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.ledger import RunLedger, open_ledger
+from batchrouter.store.runs import Invocation
 
 
 class Session:
@@ -57,7 +58,7 @@ class Session:
         """Work on the run until it ends; its row says how when this returns or raises."""
         run = plan.run.run
         settings, input_options = settings_of(plan.run, self._settings)
-        config = await self._begin(run, settings)
+        invocation = await self._begin(run, settings)
         stop = Stop()
         room = ballast_bytes(settings, self._options.concurrency)
         try:
@@ -70,8 +71,7 @@ class Session:
                 async with open_ledger(
                     self._connection,
                     path=self._path,
-                    run=run,
-                    config=config,
+                    invocation=invocation,
                     clear_requests=settings.run.keep_requests == "until_done",
                     clock=self._clock,
                     ballast=ballast,
@@ -92,9 +92,9 @@ class Session:
         self._observer.notice(f"{failure.message}: no new calls; answers that come within {grace_s:g} s are saved")
         stop.request(RunEnd(failure.exit_code, failure.message, failure.hint), grace_s=grace_s)
 
-    async def _begin(self, run: int, settings: Settings) -> int:
+    async def _begin(self, run: int, settings: Settings) -> Invocation:
         max_failed = self._options.max_failed
-        config, lost = await runs.begin(
+        invocation, lost = await runs.begin(
             self._connection,
             run,
             settings=stored_settings(settings),
@@ -108,7 +108,7 @@ class Session:
             )
         for tier, state, records in await runs.counts(self._connection, run):
             self._observer.resumed(tier or None, state, records)
-        return config
+        return invocation
 
     async def _context(self, run: int, settings: Settings, ledger: RunLedger, stop: Stop) -> RunContext:
         spent = await runs.spent_nano(self._connection, run)
@@ -184,8 +184,8 @@ class Session:
             )
 
     async def _note_failure(self, run: int, error: BaseException) -> None:
-        """After a failed write nothing more is written; the next start finds the run as it is."""
-        if not isinstance(error, StorageFailed):
+        """After a failed write, or when the run is another process's, nothing more is written here."""
+        if not isinstance(error, StorageFailed | Interrupted):
             code = error.exit_code if isinstance(error, BatchRouterError) else ExitCode.FAULT
             await runs.end(self._connection, run, code, str(error)[:500], now=self._clock.utc())
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from batchrouter.core.errors import ExitCode, StorageFailed
+from batchrouter.core.errors import ExitCode, Interrupted, StorageFailed
 from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Job, ResultRow, TierMove
 from batchrouter.store import runs
@@ -28,6 +28,7 @@ from batchrouter.store.changes import Changes
 from batchrouter.store.opening import reading_beside, storage_failure
 from batchrouter.store.queue import QUEUED_RECORDS, job_of
 from batchrouter.store.rescue import is_written, reopened
+from batchrouter.store.runs import Invocation
 
 SAVED = "Every answer that came is saved. Free some space, or mend the disk, and start the same command again."
 
@@ -50,8 +51,7 @@ class RunLedger:
         reader: aiosqlite.Connection,
         *,
         path: Path,
-        run: int,
-        config: int,
+        invocation: Invocation,
         clear_requests: bool,
         clock: Clock,
         ballast: Ballast,
@@ -60,8 +60,7 @@ class RunLedger:
         self._writer = writer
         self._reader = reader
         self._path = path
-        self._run = run
-        self._config = config
+        self._invocation = invocation
         self._clear_requests = clear_requests
         self._clock = clock
         self._ballast = ballast
@@ -120,7 +119,7 @@ class RunLedger:
     async def queued(self, tier: str | None, after_line: int, up_to_line: int | None, most: int) -> list[Job]:
         """Queued records of a tier in line order."""
         last = 2**62 if up_to_line is None else up_to_line
-        rows = await self._reader.execute_fetchall(QUEUED_RECORDS, (self._run, tier, after_line, last, most))
+        rows = await self._reader.execute_fetchall(QUEUED_RECORDS, (self._invocation.run, tier, after_line, last, most))
         return [job_of(row) for row in rows]
 
     async def write_until_closed(self) -> None:
@@ -175,7 +174,7 @@ class RunLedger:
         if self.failed_write and not self.failure:
             with suppress(sqlite3.Error):
                 now, reason = self._clock.utc(), self.failed_write.message
-                await runs.end(self._writer, self._run, ExitCode.STORAGE, reason, now=now)
+                await runs.end(self._writer, self._invocation.run, ExitCode.STORAGE, reason, now=now)
         if self.failed_write:
             await self._writer.close()
 
@@ -186,13 +185,20 @@ class RunLedger:
             await cursor.close()
             if changed != rows:
                 raise AssertionError(f"{changed} rows changed where {rows} were expected: {sql[:60]}…")
+        run = self._invocation.run
+        if await runs.current_epoch(self._writer, run) != self._invocation.epoch:
+            await self._writer.rollback()
+            raise Interrupted(
+                f"another process works on run {run} now: the lock beside the database was removed or is not heeded",
+                "Look at `batchrouter status`; keep the database on a disk of this machine.",
+            )
         await self._writer.commit()
 
     def _open_group(self) -> _Group:
         if self.failure:
             raise self.failure
         if self._group is None:
-            self._group = _Group(Changes(self._run, self._config, self._clear_requests))
+            self._group = _Group(Changes(self._invocation.run, self._invocation.config, self._clear_requests))
             self._work.set()
         return self._group
 
@@ -207,8 +213,7 @@ async def open_ledger(
     writer: aiosqlite.Connection,
     *,
     path: Path,
-    run: int,
-    config: int,
+    invocation: Invocation,
     clear_requests: bool,
     clock: Clock,
     ballast: Ballast,
@@ -224,8 +229,7 @@ async def open_ledger(
             writer,
             reader,
             path=path,
-            run=run,
-            config=config,
+            invocation=invocation,
             clear_requests=clear_requests,
             clock=clock,
             ballast=ballast,

@@ -19,6 +19,15 @@ from batchrouter.core.records import Position
 
 
 @dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a process works under: its run, its number among the run's processes, and its configuration."""
+
+    run: int
+    epoch: int
+    config: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """A run as its row says."""
 
@@ -92,8 +101,8 @@ async def create_run(
 
 async def begin(
     connection: aiosqlite.Connection, run: int, *, settings: str, version: str, max_failed: str | None, now: str
-) -> tuple[int, int]:
-    """Start working on a run: the number of its configuration, and how many calls a dead process left open.
+) -> tuple[Invocation, int]:
+    """Start working on a run: under what, and how many calls a dead process left open.
 
     Those calls may have been paid for: they are unknown from now on, at the worst case that was reserved for them.
     """
@@ -106,13 +115,20 @@ async def begin(
     )
     lost = cursor.rowcount
     await connection.execute(
-        "UPDATE runs SET state = 'running', exit_code = NULL, stop_reason = NULL, finished_at = NULL, max_failed = ?"
-        " WHERE run = ?",
+        "UPDATE runs SET state = 'running', exit_code = NULL, stop_reason = NULL, finished_at = NULL, max_failed = ?,"
+        " epoch = epoch + 1 WHERE run = ?",
         (max_failed, run),
     )
+    epoch = await current_epoch(connection, run)
     config = await _config(connection, run, settings=settings, version=version, now=now)
     await connection.commit()
-    return config, lost
+    return Invocation(run, epoch, config), lost
+
+
+async def current_epoch(connection: aiosqlite.Connection, run: int) -> int:
+    """The number of the newest process of a run."""
+    ((epoch,),) = await connection.execute_fetchall("SELECT epoch FROM runs WHERE run = ?", (run,))
+    return int(epoch)
 
 
 async def _config(connection: aiosqlite.Connection, run: int, *, settings: str, version: str, now: str) -> int:

@@ -10,7 +10,7 @@ import aiosqlite
 import pytest
 
 from batchrouter.assembly.clock import SystemClock
-from batchrouter.core.errors import ExitCode, StorageFailed
+from batchrouter.core.errors import ExitCode, Interrupted, StorageFailed
 from batchrouter.core.options import RetrySelection
 from batchrouter.core.outcome import Answer, ErrorClass, Outcome
 from batchrouter.core.pricing import Usage
@@ -40,13 +40,12 @@ async def ledger_of(path: Path, stopped: list[StorageFailed] | None = None) -> A
     async with open_writer(path, NOW) as connection:
         if not await runs.unfinished_runs(connection):
             await runs.create_run(connection, name=None, source="/in", demo=False, currency="INR", fixed=FIXED, now=NOW)
-        config, _ = await runs.begin(connection, 1, settings=SETTINGS, version="0", max_failed=None, now=NOW)
+        invocation, _ = await runs.begin(connection, 1, settings=SETTINGS, version="0", max_failed=None, now=NOW)
         with ballast_beside(path, 100_000, print) as ballast:
             async with open_ledger(
                 connection,
                 path=path,
-                run=1,
-                config=config,
+                invocation=invocation,
                 clear_requests=False,
                 clock=SystemClock(),
                 ballast=ballast,
@@ -334,3 +333,17 @@ async def test_queueing_again_takes_what_meets_every_condition(tmp_path: Path) -
         (2, "done", 1),
         (3, "queued", 2),
     ]
+
+
+async def test_a_process_whose_run_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with pytest.raises(Interrupted, match="another process works on run 1"):
+        async with ledger_of(path) as ledger:
+            await take_in(ledger, 1)
+            other = sqlite3.connect(path)
+            other.execute("UPDATE runs SET epoch = epoch + 1")
+            other.commit()
+            other.close()
+            await take_in(ledger, 2)
+    with open_reader(path) as reader:
+        assert reader.execute("SELECT count(*) FROM records").fetchone()[0] == 1
