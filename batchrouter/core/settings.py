@@ -16,7 +16,8 @@ from batchrouter.core.checks import Expectation
 from batchrouter.core.money import micro_of, nano_of
 from batchrouter.core.pricing import Prices
 
-Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
 Feature = Literal["tools", "vision", "json_schema"]
 
 DEFAULT_GATEWAY = "default"
@@ -36,9 +37,9 @@ class GatewaySettings(Section):
     api_key_env: str | None = None
     api_key_file: str | None = None
     auth: Literal["bearer", "api-key", "none"] = "bearer"
-    timeout_s: float = Field(default=120, gt=0)
-    patience_s: float = Field(default=900, gt=0)
-    max_response_mb: float = Field(default=8, gt=0)
+    timeout_s: float = Field(default=120, gt=0, allow_inf_nan=False)
+    patience_s: float = Field(default=900, gt=0, allow_inf_nan=False)
+    max_response_mb: float = Field(default=8, gt=0, allow_inf_nan=False)
     headers: dict[str, str] = {}
     proxy: str | None = None
     ca_file: str | None = None
@@ -51,6 +52,13 @@ class GatewaySettings(Section):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value and not (value.isidentifier() and value.isascii()):
+            raise ValueError("needs the name of an environment variable; the key itself does not belong into this file")
+        return value
+
     @model_validator(mode="after")
     def _one_key(self) -> Self:
         if self.api_key_env and self.api_key_file:
@@ -62,7 +70,7 @@ class TierSettings(Section):
     """The models of one tier: the first is preferred, the rest are fallbacks."""
 
     models: tuple[str, ...] = Field(min_length=1)
-    max_output_tokens: int = Field(default=4096, gt=0)
+    max_output_tokens: Count = 4096
 
 
 class ModelSettings(Section):
@@ -74,15 +82,15 @@ class ModelSettings(Section):
     cache_write: Amount | None = None
     request: Amount = Decimal(0)
     currency: str | None = None
-    rpm: float | None = Field(default=None, gt=0)
-    tpm: float | None = Field(default=None, gt=0)
-    concurrency: int | None = Field(default=None, gt=0)
+    rpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    concurrency: Count | None = None
     gateway: str = DEFAULT_GATEWAY
     name: str | None = None
     max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     drop: tuple[str, ...] = ()
     set: dict[str, Any] = {}
-    context: int | None = Field(default=None, gt=0)
+    context: Count | None = None
     supports: tuple[Feature, ...] | None = None
 
     @model_validator(mode="after")
@@ -163,7 +171,7 @@ class Settings(Section):
     task: dict[str, TaskSettings] = {}
     expect: Expectation | None = None
     run: RunSettings = RunSettings()
-    exchange: dict[str, Annotated[Decimal, Field(gt=0)]] = {}
+    exchange: dict[str, Annotated[Decimal, Field(gt=0, le=10**9)]] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,8 @@ from batchrouter.core.checks import Expectation
 from batchrouter.intake.suggestions import did_you_mean
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_SECRET = ("headers", "proxy")
+_SECRET = ("headers", "proxy", "api_key_env")
+_USER = re.compile(r"//[^/@\s]*@")
 _LOOKS_LIKE_A_KEY = ("api_key", "key", "token", "apikey")
 
 
@@ -46,14 +47,15 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, value: 
     if kind == "missing":
         return "is missing"
     text = message[:1].lower() + message[1:]
-    if any(part in _SECRET for part in location) or isinstance(value, BaseModel | dict):
+    if any(part in _SECRET for part in location) or isinstance(value, BaseModel | dict | list | tuple):
         return text
     return f"{_shown(value)}: {text}"
 
 
 def _shown(value: Any) -> str:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    """A value as it was written, cut to what a line has room for, and without the password of an address."""
+    text = f'"{_USER.sub("//…@", value)}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _known_keys(table: tuple[int | str, ...]) -> list[str]:

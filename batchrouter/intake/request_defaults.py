@@ -14,6 +14,8 @@ from batchrouter.core.checks import Expectation
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.settings import Settings
 
+_LEVELS_MOST = 100
+"""Of tables within tables; what writes JSON gives up at 254."""
 CAPS = ("max_tokens", "max_completion_tokens")
 _OF_THE_RECORD = ("messages", "prompt", "system", "id", "custom_id", "tier", "task", "metadata", "expect")
 
@@ -64,7 +66,7 @@ def request_problems(request: dict[str, Any], where: str) -> list[str]:
             problems.append(f"{where}.{key}: {value!r} is not a positive whole number")
         elif key == "model" and not (isinstance(value, str) and value):
             problems.append(f"{where}.model: needs the name of a model")
-        elif not _is_json(value):
+        elif not _is_json(value, _LEVELS_MOST):
             problems.append(f"{where}.{key}: {value!r} cannot be written as JSON")
     if all(cap in request for cap in CAPS):
         problems.append(f"{where}: {CAPS[0]} and {CAPS[1]} mean the same; give one of them")
@@ -76,11 +78,11 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 < value <= 1_000_000_000
 
 
-def _is_json(value: Any) -> bool:
+def _is_json(value: Any, levels: int) -> bool:
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(inner) for key, inner in value.items())
+        return levels > 0 and all(isinstance(key, str) and _is_json(inner, levels - 1) for key, inner in value.items())
     if isinstance(value, list | tuple):
-        return all(_is_json(inner) for inner in value)
+        return levels > 0 and all(_is_json(inner, levels - 1) for inner in value)
     if isinstance(value, float):
         return math.isfinite(value)
     if type(value) is int:
