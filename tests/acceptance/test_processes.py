@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Gateway, Job, completion
+from tests.canary import CANARY, files_with_key, holds_key
 
 BATCHROUTER = [sys.executable, "-m", "batchrouter"]
 
@@ -36,7 +37,7 @@ async def started(job: Job, *arguments: str, **environ: str) -> Process:
         *BATCHROUTER,
         *arguments,
         cwd=job.folder,
-        env={**os.environ, "TEST_KEY": "sk-test", **environ},
+        env={**os.environ, "TEST_KEY": CANARY, **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -62,6 +63,7 @@ async def said(process: Process, words: str) -> None:
     """Read the log until the program says this."""
     assert process.stderr
     async for line in process.stderr:
+        assert not holds_key(line)
         if words in line.decode():
             return
     raise AssertionError(f"the program never said {words!r}")
@@ -171,7 +173,7 @@ async def test_stdin_is_taken_in_completely_before_the_first_call(job: Job) -> N
     config(job)
     process = await asyncio.create_subprocess_exec(
         *BATCHROUTER, "run", "-", "--name", "piped", "--db", "runs.db",
-        cwd=job.folder, env={**os.environ, "TEST_KEY": "k"}, stdin=asyncio.subprocess.PIPE,
+        cwd=job.folder, env={**os.environ, "TEST_KEY": CANARY}, stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin
@@ -243,14 +245,12 @@ async def test_a_missing_key_is_78_before_any_call_and_leaves_the_run_startable(
 
 
 async def test_nothing_the_program_writes_holds_the_key(job: Job) -> None:
-    key = "sk-canary-0987654321"
     config(job)
     job.prompts("hi")
-    code, out, err = await ran(job, "run", "in.jsonl", "--db", "runs.db", "-v", TEST_KEY=key)
+    code, out, err = await ran(job, "run", "in.jsonl", "--db", "runs.db", "-v")
     assert code == 0
-    for path in job.folder.iterdir():
-        assert key.encode() not in path.read_bytes(), path
-    assert key not in out + err
+    assert files_with_key(job.folder) == []
+    assert not holds_key(out + err)
 
 
 async def test_the_database_is_its_owners_alone(job: Job) -> None:
