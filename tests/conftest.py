@@ -11,7 +11,7 @@ from tests.canary import (  # noqa: F401 - hooks and fixtures of all tests
 )
 
 settings.register_profile("every time", derandomize=True, deadline=None, database=None)
-settings.register_profile("long", max_examples=10_000, deadline=None, database=None, print_blob=True)
+settings.register_profile("long", max_examples=1_500, deadline=None, database=None, print_blob=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

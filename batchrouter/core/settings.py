@@ -18,6 +18,7 @@ from batchrouter.core.pricing import Prices
 
 Amount = Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
+Currency = Annotated[str, Field(min_length=3, max_length=8, pattern="^[A-Za-z]+$")]
 Feature = Literal["tools", "vision", "json_schema"]
 
 DEFAULT_GATEWAY = "default"
@@ -43,7 +44,7 @@ class GatewaySettings(Section):
     headers: dict[str, str] = {}
     proxy: str | None = None
     ca_file: str | None = None
-    trust_reported_cost: str | None = None
+    trust_reported_cost: Currency | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -81,7 +82,7 @@ class ModelSettings(Section):
     cached_input: Amount | None = None
     cache_write: Amount | None = None
     request: Amount = Decimal(0)
-    currency: str | None = None
+    currency: Currency | None = None
     rpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     tpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     concurrency: Count | None = None
@@ -161,7 +162,7 @@ class RunSettings(Section):
 class Settings(Section):
     """The whole configuration. ``batchrouter.load_settings(path)`` reads a file."""
 
-    currency: str = Field(default="INR", min_length=3, max_length=8)
+    currency: Currency = "INR"
     tiers: tuple[str, ...] = ("simple", "medium", "complex")
     gateway: dict[str, GatewaySettings]
     tier: dict[str, TierSettings]
@@ -189,7 +190,7 @@ class Settings(Section):
     def _names_agree(self) -> Self:
         problems = [*self._tier_problems(), *self._model_problems(), *self._rule_problems()]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _tier_problems(self) -> list[str]:
@@ -219,7 +220,8 @@ class Settings(Section):
         for name, gateway in self.gateway.items():
             reported = gateway.trust_reported_cost
             if reported and reported != self.currency and reported not in self.exchange:
-                problems.append(f"gateway.{name}.trust_reported_cost: no rate for {reported} in [exchange]")
+                where = "gateway" if name == DEFAULT_GATEWAY else f"gateway.{name}"
+                problems.append(f"{where}.trust_reported_cost: no rate for {reported} in [exchange]")
         if self.run.baseline not in ("top", "requested") and self.run.baseline not in self.model:
             problems.append(f'run.baseline: "top", "requested" or a model; {self.run.baseline!r} has no [model] table')
         return problems

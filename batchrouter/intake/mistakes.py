@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -24,7 +25,7 @@ def mistakes_of(error: ValidationError) -> list[str]:
         location = one["loc"]
         message = one["msg"].removeprefix("Value error, ")
         if not location:
-            lines += message.split("; ")
+            lines += message.split("\n")
         else:
             lines.append(f"{toml_path(location)}: {_explained(location, one['type'], message, one['input'])}")
     return lines
@@ -35,7 +36,7 @@ def toml_path(location: tuple[int | str, ...]) -> str:
     parts = [str(part + 1) if isinstance(part, int) else part for part in location]
     if parts[:2] == ["gateway", tables.DEFAULT_GATEWAY]:
         del parts[1]
-    return ".".join(part if _BARE_KEY.fullmatch(part) else f'"{part}"' for part in parts)
+    return ".".join(part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in parts)
 
 
 def _explained(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
@@ -54,7 +55,10 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, value: 
 
 def _shown(value: Any) -> str:
     """A value as it was written, cut to what a line has room for, and without the password of an address."""
-    text = f'"{_USER.sub("//…@", value)}"' if isinstance(value, str) else str(value)
+    text = str(value)
+    if isinstance(value, str):
+        plain = _USER.sub("//…@", value)
+        text = f'"{plain}"' if plain.isprintable() else repr(plain)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -13,6 +13,7 @@ import orjson
 from batchrouter.core.checks import Expectation
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.settings import Settings
+from batchrouter.intake.mistakes import toml_path
 
 _LEVELS_MOST = 100
 """Of tables within tables; what writes JSON gives up at 254."""
@@ -58,16 +59,17 @@ def request_problems(request: dict[str, Any], where: str) -> list[str]:
     """What of a ``request`` table cannot be given to records, each with its TOML path."""
     problems = []
     for key, value in request.items():
+        path = f"{where}.{toml_path((key,))}"
         if key in _OF_THE_RECORD:
-            problems.append(f"{where}.{key}: belongs to a record, not to the configuration")
+            problems.append(f"{path}: belongs to a record, not to the configuration")
         elif key == "stream" and value:
-            problems.append(f"{where}.stream: answers are not streamed; leave it out")
+            problems.append(f"{path}: answers are not streamed; leave it out")
         elif key in (*CAPS, "n") and not is_count(value):
-            problems.append(f"{where}.{key}: {value!r} is not a positive whole number")
+            problems.append(f"{path}: {value!r} is not a positive whole number")
         elif key == "model" and not (isinstance(value, str) and value):
-            problems.append(f"{where}.model: needs the name of a model")
+            problems.append(f"{path}: needs the name of a model")
         elif not _is_json(value, _LEVELS_MOST):
-            problems.append(f"{where}.{key}: {value!r} cannot be written as JSON")
+            problems.append(f"{path}: {value!r} cannot be written as JSON")
     if all(cap in request for cap in CAPS):
         problems.append(f"{where}: {CAPS[0]} and {CAPS[1]} mean the same; give one of them")
     return problems
