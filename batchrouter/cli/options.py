@@ -47,16 +47,16 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry)
 
 
 class _TextLines(logging.Formatter):
     """One line a message; what came from outside cannot drive a terminal."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def format(self, record: logging.LogRecord) -> str:
         from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
 
-        return printable_lines(super().formatMessage(record))
+        return printable_lines(super().format(record))
 
 
 def _configure_log(common: Common) -> None:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from batchrouter.core.outcome import Answer, ErrorClass
 
-_FENCE = re.compile(r"\A\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
+_FENCE = "```"
+_OPENED = re.compile(r"```[\w-]*[^\S\n]*\n")
 
 
 class Expectation(BaseModel):
@@ -28,12 +29,21 @@ class Expectation(BaseModel):
     @field_validator("regex")
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                re.compile(value)
-            except re.error as error:
-                raise ValueError(f"is not a regular expression: {error}") from error
+        problem = None if value is None else regex_problem(value)
+        if problem:
+            raise ValueError(f"is not a regular expression: {problem}")
         return value
+
+
+def regex_problem(pattern: str) -> str | None:
+    """Why a pattern is no regular expression, or None where it is one."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError) as error:
+        return str(error)
+    except RecursionError:
+        return "it is nested too deeply"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +89,16 @@ def _unexpected(content: str, expected: Expectation) -> str | None:
 
 
 def _is_json(text: str, *, strict: bool) -> bool:
-    fenced = None if strict else _FENCE.match(text)
     try:
-        json.loads(fenced.group(1) if fenced else text)
-    except ValueError:
+        json.loads(text if strict else _unfenced(text))
+    except (ValueError, RecursionError):
         return False
     return True
+
+
+def _unfenced(text: str) -> str:
+    """The text within a Markdown fence; found in one pass, for a model that went astray may write newlines for ever."""
+    opened = _OPENED.match(text)
+    if opened is None or not text.endswith(_FENCE):
+        return text
+    return text[opened.end() : -len(_FENCE)]

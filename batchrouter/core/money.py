@@ -11,6 +11,8 @@ from decimal import ROUND_HALF_UP, Decimal
 NANO = 1_000_000_000
 MICRO = 1_000_000
 PICO_PER_NANO = 1_000
+NANO_MOST = 10**17
+"""A hundred million of any currency: more than one call costs, and few enough digits for a row and for sums of them."""
 
 
 def nano_of(amount: Decimal) -> int:
@@ -24,8 +26,8 @@ def micro_of(price_per_million: Decimal) -> int:
 
 
 def nano_of_pico(pico: int) -> int:
-    """Pico-units (never negative) to nano-units, rounded half up."""
-    return (pico + PICO_PER_NANO // 2) // PICO_PER_NANO
+    """Pico-units (never negative) of one call to nano-units, rounded half up, and at most ``NANO_MOST``."""
+    return min((pico + PICO_PER_NANO // 2) // PICO_PER_NANO, NANO_MOST)
 
 
 def format_amount(nano: int | None, currency: str) -> str:

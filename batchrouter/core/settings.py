@@ -16,7 +16,9 @@ from batchrouter.core.checks import Expectation
 from batchrouter.core.money import micro_of, nano_of
 from batchrouter.core.pricing import Prices
 
-Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Currency = Annotated[str, Field(min_length=3, max_length=8, pattern="^[A-Za-z]+$")]
 Feature = Literal["tools", "vision", "json_schema"]
 
 DEFAULT_GATEWAY = "default"
@@ -36,13 +38,13 @@ class GatewaySettings(Section):
     api_key_env: str | None = None
     api_key_file: str | None = None
     auth: Literal["bearer", "api-key", "none"] = "bearer"
-    timeout_s: float = Field(default=120, gt=0)
-    patience_s: float = Field(default=900, gt=0)
-    max_response_mb: float = Field(default=8, gt=0)
+    timeout_s: float = Field(default=120, gt=0, allow_inf_nan=False)
+    patience_s: float = Field(default=900, gt=0, allow_inf_nan=False)
+    max_response_mb: float = Field(default=8, gt=0, allow_inf_nan=False)
     headers: dict[str, str] = {}
     proxy: str | None = None
     ca_file: str | None = None
-    trust_reported_cost: str | None = None
+    trust_reported_cost: Currency | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -50,6 +52,13 @@ class GatewaySettings(Section):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value and not (value.isidentifier() and value.isascii()):
+            raise ValueError("needs the name of an environment variable; the key itself does not belong into this file")
+        return value
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -62,7 +71,7 @@ class TierSettings(Section):
     """The models of one tier: the first is preferred, the rest are fallbacks."""
 
     models: tuple[str, ...] = Field(min_length=1)
-    max_output_tokens: int = Field(default=4096, gt=0)
+    max_output_tokens: Count = 4096
 
 
 class ModelSettings(Section):
@@ -73,16 +82,16 @@ class ModelSettings(Section):
     cached_input: Amount | None = None
     cache_write: Amount | None = None
     request: Amount = Decimal(0)
-    currency: str | None = None
-    rpm: float | None = Field(default=None, gt=0)
-    tpm: float | None = Field(default=None, gt=0)
-    concurrency: int | None = Field(default=None, gt=0)
+    currency: Currency | None = None
+    rpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    concurrency: Count | None = None
     gateway: str = DEFAULT_GATEWAY
     name: str | None = None
     max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     drop: tuple[str, ...] = ()
     set: dict[str, Any] = {}
-    context: int | None = Field(default=None, gt=0)
+    context: Count | None = None
     supports: tuple[Feature, ...] | None = None
 
     @model_validator(mode="after")
@@ -153,7 +162,7 @@ class RunSettings(Section):
 class Settings(Section):
     """The whole configuration. ``batchrouter.load_settings(path)`` reads a file."""
 
-    currency: str = Field(default="INR", min_length=3, max_length=8)
+    currency: Currency = "INR"
     tiers: tuple[str, ...] = ("simple", "medium", "complex")
     gateway: dict[str, GatewaySettings]
     tier: dict[str, TierSettings]
@@ -163,7 +172,7 @@ class Settings(Section):
     task: dict[str, TaskSettings] = {}
     expect: Expectation | None = None
     run: RunSettings = RunSettings()
-    exchange: dict[str, Annotated[Decimal, Field(gt=0)]] = {}
+    exchange: dict[str, Annotated[Decimal, Field(gt=0, le=10**9)]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -181,7 +190,7 @@ class Settings(Section):
     def _names_agree(self) -> Self:
         problems = [*self._tier_problems(), *self._model_problems(), *self._rule_problems()]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _tier_problems(self) -> list[str]:
@@ -211,7 +220,8 @@ class Settings(Section):
         for name, gateway in self.gateway.items():
             reported = gateway.trust_reported_cost
             if reported and reported != self.currency and reported not in self.exchange:
-                problems.append(f"gateway.{name}.trust_reported_cost: no rate for {reported} in [exchange]")
+                where = "gateway" if name == DEFAULT_GATEWAY else f"gateway.{name}"
+                problems.append(f"{where}.trust_reported_cost: no rate for {reported} in [exchange]")
         if self.run.baseline not in ("top", "requested") and self.run.baseline not in self.model:
             problems.append(f'run.baseline: "top", "requested" or a model; {self.run.baseline!r} has no [model] table')
         return problems

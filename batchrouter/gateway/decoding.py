@@ -19,6 +19,7 @@ from batchrouter.gateway.headers import retry_after_s, should_retry
 
 TOKENS_MOST = 10**9
 MESSAGE_MOST = 300
+_WORDS_MOST = 4_000  # what an error says of itself stands at its beginning; patterns need time for every character
 
 _TOO_LARGE = re.compile(
     r"request too large|context[ _](length|size|window)|too many tokens|maximum number of tokens allowed"
@@ -135,9 +136,9 @@ class _ErrorFields:
     __slots__ = ("code", "kind", "message")
 
     def __init__(self, message: str, kind: str, code: str) -> None:
-        self.message = message
-        self.kind = kind
-        self.code = code
+        self.message = message[:_WORDS_MOST]
+        self.kind = kind[:_WORDS_MOST]
+        self.code = code[:_WORDS_MOST]
 
 
 def _error_fields(value: Any) -> _ErrorFields:
@@ -154,7 +155,9 @@ def _error_fields(value: Any) -> _ErrorFields:
     if raw:
         message = f"{message}: {raw}" if message else raw
     code = error.get("code")
-    return _ErrorFields(message, _text(error.get("type")) or "", "" if code is None else str(code))
+    return _ErrorFields(
+        message, _text(error.get("type")) or "", str(code) if isinstance(code, str | int | float) else ""
+    )
 
 
 def _classify(status: int, error: _ErrorFields) -> ErrorClass:

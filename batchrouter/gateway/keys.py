@@ -40,7 +40,7 @@ def _found(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> t
         missing = f"{gateway.api_key_env} is not set"
         if key := environ.get(gateway.api_key_env, "").strip():
             return gateway.api_key_env, key
-    raise ConfigurationError(f"no key for the gateway {gateway.base_url}: {missing}", _hint(name, gateway))
+    raise ConfigurationError(f"no key for gateway {name!r}: {missing}", _hint(name, gateway))
 
 
 def _hint(name: str, gateway: GatewaySettings) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from batchrouter.core.checks import regex_problem
 from batchrouter.core.errors import ConfigurationError, InputMissing
 from batchrouter.core.settings import DEFAULT_GATEWAY, GatewaySettings, RunSettings, Settings
 from batchrouter.intake.mistakes import mistakes_of
@@ -88,6 +88,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{path}: not valid TOML: {error}", "mend that line; the rest was not looked at"
         ) from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: not valid TOML: nested too deeply") from None
+    except (ValueError, InvalidOperation):
+        raise ConfigurationError(f"{path}: not valid TOML: a number has more digits than can be read") from None
 
 
 def _built_in() -> dict[str, Any]:
@@ -169,12 +173,11 @@ def _problems_of_values(data: dict[str, Any]) -> list[str]:
 
 
 def _regex_problem(rule: Any, where: str) -> list[str]:
-    if isinstance(rule, dict) and isinstance(rule.get("regex"), str):
-        try:
-            re.compile(rule["regex"])
-        except re.error as error:
-            return [f"{where}: {rule['regex']!r} is not a regular expression: {error}"]
-    return []
+    regex = rule.get("regex") if isinstance(rule, dict) else None
+    if not isinstance(regex, str):
+        return []
+    problem = regex_problem(regex)
+    return [f"{where}: {regex[:60]!r} is not a regular expression: {problem}"] if problem else []
 
 
 def _with_floats(data: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _one_message(message: Any, where: str) -> tuple[str, int, int]:
     content = message.get("content")
     others = 0
     if len(message) > 2:
-        others = sum(len(orjson.dumps(value)) for key, value in message.items() if key not in ("role", "content"))
+        others = sum(_weight(value, where) for key, value in message.items() if key not in ("role", "content"))
     if type(content) is str:
         return content, others, 0
     if content is None:
@@ -76,6 +76,13 @@ def _one_message(message: Any, where: str) -> tuple[str, int, int]:
         raise BadLine(f"content of {where} must be a string or an array of parts, not {kind_of(content)}")
     text, weight, images = _parts(content, where)
     return text, others + weight, images
+
+
+def _weight(value: Any, where: str) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:  # it reads 1,024 levels, and writes 254
+        raise BadLine(f"{where} is nested too deeply") from None
 
 
 def _parts(parts: list[Any], where: str) -> tuple[str, int, int]:
@@ -94,5 +101,5 @@ def _parts(parts: list[Any], where: str) -> tuple[str, int, int]:
         elif kind in _IMAGE_PARTS:
             images += 1
         else:
-            weight += len(orjson.dumps(part))
+            weight += _weight(part, where)
     return "\n".join(texts), weight, images

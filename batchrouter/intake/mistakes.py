@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -12,7 +13,8 @@ from batchrouter.core.checks import Expectation
 from batchrouter.intake.suggestions import did_you_mean
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_SECRET = ("headers", "proxy")
+_SECRET = ("headers", "proxy", "api_key_env")
+_USER = re.compile(r"//[^/@\s]*@")
 _LOOKS_LIKE_A_KEY = ("api_key", "key", "token", "apikey")
 
 
@@ -23,7 +25,7 @@ def mistakes_of(error: ValidationError) -> list[str]:
         location = one["loc"]
         message = one["msg"].removeprefix("Value error, ")
         if not location:
-            lines += message.split("; ")
+            lines += message.split("\n")
         else:
             lines.append(f"{toml_path(location)}: {_explained(location, one['type'], message, one['input'])}")
     return lines
@@ -34,7 +36,7 @@ def toml_path(location: tuple[int | str, ...]) -> str:
     parts = [str(part + 1) if isinstance(part, int) else part for part in location]
     if parts[:2] == ["gateway", tables.DEFAULT_GATEWAY]:
         del parts[1]
-    return ".".join(part if _BARE_KEY.fullmatch(part) else f'"{part}"' for part in parts)
+    return ".".join(part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in parts)
 
 
 def _explained(location: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
@@ -46,14 +48,18 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, value: 
     if kind == "missing":
         return "is missing"
     text = message[:1].lower() + message[1:]
-    if any(part in _SECRET for part in location) or isinstance(value, BaseModel | dict):
+    if any(part in _SECRET for part in location) or isinstance(value, BaseModel | dict | list | tuple):
         return text
     return f"{_shown(value)}: {text}"
 
 
 def _shown(value: Any) -> str:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    """A value as it was written, cut to what a line has room for, and without the password of an address."""
+    text = str(value)
+    if isinstance(value, str):
+        plain = _USER.sub("//…@", value)
+        text = f'"{plain}"' if plain.isprintable() else repr(plain)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _known_keys(table: tuple[int | str, ...]) -> list[str]:

@@ -145,7 +145,9 @@ def _check_magic(file: io.BufferedReader, path: str, magic: bytes, kind: str) ->
         start = file.peek(len(magic))[: len(magic)]
     except OSError as error:
         raise InputMissing(f"{path} cannot be read: {error.strerror or error}") from error
-    if start and not magic.startswith(start) and not start.startswith(magic):
+    if not start:
+        raise InputMissing(f"{path} is empty, which no {kind} file is", "make it again: whatever wrote it broke off")
+    if not magic.startswith(start) and not start.startswith(magic):
         raise InputMissing(f"{path} is not a {kind} file, though its name says so", "rename it to .jsonl if it is text")
 
 

@@ -21,6 +21,8 @@ from batchrouter.intake.suggestions import did_you_mean
 
 _READ_BY_THE_MODEL = ("tools", "functions", "response_format")
 _NOTHING: frozenset[str] = frozenset()
+_PROBLEMS_MOST = 5
+_REASON_MOST = 300
 
 
 class LineParser:
@@ -46,7 +48,7 @@ class LineParser:
             id_, envelope = self._envelopes.read(line.data)
             return self._record(line, id_, envelope)
         except BadLine as bad:
-            return Rejection(line.number, line.offset, line.digest, bad.reason, bad.id or id_)
+            return Rejection(line.number, line.offset, line.digest, _one_line(bad.reason), bad.id or id_)
 
     def _record(self, line: Line, id_: str | None, envelope: Envelope) -> Record:
         task = _task(envelope.task)
@@ -76,6 +78,12 @@ class LineParser:
         if tier not in self._tiers:
             raise BadLine(f"tier {tier!r} is none of {', '.join(self._tiers)}{did_you_mean(tier, self._tiers)}")
         return tier
+
+
+def _one_line(reason: str) -> str:
+    """A reason fit for a row and a terminal: what it cites of the line may be megabytes of anything."""
+    cut = reason if len(reason) <= _REASON_MOST else reason[: _REASON_MOST - 1] + "…"
+    return "".join(character if character.isprintable() else "·" for character in cut)
 
 
 def _request(envelope: Envelope, defaults: Defaults) -> tuple[Request, frozenset[str]]:
@@ -185,9 +193,8 @@ def _expect(value: Any) -> bytes:
     try:
         return expectation_json(Expectation.model_validate(value))
     except ValidationError as error:
-        raise BadLine(
-            "; ".join(_expect_problem(one["loc"], one["type"], one["msg"]) for one in error.errors())
-        ) from None
+        first = error.errors(include_url=False, include_context=False, include_input=False)[:_PROBLEMS_MOST]
+        raise BadLine("; ".join(_expect_problem(one["loc"], one["type"], one["msg"]) for one in first)) from None
 
 
 def _expect_problem(location: tuple[int | str, ...], kind: str, message: str) -> str:

@@ -16,6 +16,12 @@ import orjson
 Spans = dict[str, msgspec.Raw]
 _SPANS = msgspec.json.Decoder(Spans)
 _NOT_FINITE = re.compile(r"-?(?:NaN|Infinity)")
+_SYNTAX = {
+    "infinity": "this number is larger than 10³⁰⁸",
+    "surrogate": "half of a surrogate pair (\\ud800 to \\udfff) stands alone",
+    "after document": "there is more after the end of the object",
+    "end of data": "the line ends too early",
+}
 _KINDS = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
 
 
@@ -110,15 +116,14 @@ def _syntax_reason(data: bytes, error: orjson.JSONDecodeError) -> str:
         text = data.decode()
     except UnicodeDecodeError as wrong:
         return f"not valid UTF-8 at byte {wrong.start + 1}: 0x{data[wrong.start]:02x}"
+    if text.startswith("\ufeff"):
+        return "not valid JSON: a byte order mark may stand at the beginning of the file alone"
+    if not text.lstrip().startswith("{"):
+        return "not JSON: a line must be an object, which begins with {"
     start = error.pos - 1 if text[error.pos - 1 : error.pos] == "-" else error.pos
     if (number := _NOT_FINITE.match(text, start)) is not None:
         return f"not valid JSON at column {start + 1}: {number[0]} is not a JSON value"
     if "depth" in error.msg or "recursion" in error.msg.lower():
         return "not valid JSON: nested too deeply"
-    if "surrogate" in error.msg:
-        return f"not valid JSON at column {error.pos + 1}: half of a surrogate pair (\\ud800 to \\udfff) stands alone"
-    if "after document" in error.msg:
-        return f"not valid JSON at column {error.pos + 1}: there is more after the end of the object"
-    if "end of data" in error.msg:
-        return f"not valid JSON at column {error.pos + 1}: the line ends too early"
-    return f"not valid JSON at column {error.pos + 1}: {error.msg}"
+    what = next((words for sign, words in _SYNTAX.items() if sign in error.msg), error.msg)
+    return f"not valid JSON at column {error.pos + 1}: {what}"

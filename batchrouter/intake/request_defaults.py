@@ -13,7 +13,10 @@ import orjson
 from batchrouter.core.checks import Expectation
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.settings import Settings
+from batchrouter.intake.mistakes import toml_path
 
+_LEVELS_MOST = 100
+"""Of tables within tables; what writes JSON gives up at 254."""
 CAPS = ("max_tokens", "max_completion_tokens")
 _OF_THE_RECORD = ("messages", "prompt", "system", "id", "custom_id", "tier", "task", "metadata", "expect")
 
@@ -56,16 +59,17 @@ def request_problems(request: dict[str, Any], where: str) -> list[str]:
     """What of a ``request`` table cannot be given to records, each with its TOML path."""
     problems = []
     for key, value in request.items():
+        path = f"{where}.{toml_path((key,))}"
         if key in _OF_THE_RECORD:
-            problems.append(f"{where}.{key}: belongs to a record, not to the configuration")
+            problems.append(f"{path}: belongs to a record, not to the configuration")
         elif key == "stream" and value:
-            problems.append(f"{where}.stream: answers are not streamed; leave it out")
+            problems.append(f"{path}: answers are not streamed; leave it out")
         elif key in (*CAPS, "n") and not is_count(value):
-            problems.append(f"{where}.{key}: {value!r} is not a positive whole number")
+            problems.append(f"{path}: {value!r} is not a positive whole number")
         elif key == "model" and not (isinstance(value, str) and value):
-            problems.append(f"{where}.model: needs the name of a model")
-        elif not _is_json(value):
-            problems.append(f"{where}.{key}: {value!r} cannot be written as JSON")
+            problems.append(f"{path}: needs the name of a model")
+        elif not _is_json(value, _LEVELS_MOST):
+            problems.append(f"{path}: {value!r} cannot be written as JSON")
     if all(cap in request for cap in CAPS):
         problems.append(f"{where}: {CAPS[0]} and {CAPS[1]} mean the same; give one of them")
     return problems
@@ -76,11 +80,11 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 < value <= 1_000_000_000
 
 
-def _is_json(value: Any) -> bool:
+def _is_json(value: Any, levels: int) -> bool:
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(inner) for key, inner in value.items())
+        return levels > 0 and all(isinstance(key, str) and _is_json(inner, levels - 1) for key, inner in value.items())
     if isinstance(value, list | tuple):
-        return all(_is_json(inner) for inner in value)
+        return levels > 0 and all(_is_json(inner, levels - 1) for inner in value)
     if isinstance(value, float):
         return math.isfinite(value)
     if type(value) is int:

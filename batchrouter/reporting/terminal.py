@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from batchrouter.reporting.console import StreamConsole
 
 ERROR_LENGTH_MOST = 160
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _LEVELS = {"ok": ("ok", "green"), "warning": ("look", "yellow"), "error": ("wrong", "red")}
 
 

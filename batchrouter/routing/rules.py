@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from batchrouter.core.checks import regex_problem
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.records import Decision, RequestText
 from batchrouter.core.settings import RuleSettings, Settings
@@ -64,10 +65,10 @@ class _OwnRule:
         self._rule = rule
         self._number = number
         self._keywords = Keywords(rule.contains) if rule.contains else None
-        try:
-            self._regex = None if rule.regex is None else re.compile(rule.regex)
-        except re.error as error:
-            raise ConfigurationError(f"routing.rule.{number}.regex: is not a regular expression: {error}") from error
+        problem = None if rule.regex is None else regex_problem(rule.regex)
+        if problem:
+            raise ConfigurationError(f"routing.rule.{number}.regex: is not a regular expression: {problem}")
+        self._regex = None if rule.regex is None else re.compile(rule.regex)
 
     def matches(self, text: RequestText, last: str, words: int) -> str | None:
         """Why it matches, or None. ``last`` is the last user message normalised, ``words`` counts all user text."""

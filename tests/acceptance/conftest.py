@@ -16,6 +16,7 @@ from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer
 from batchrouter.reporting.figures import RunReport
+from tests.canary import CANARY
 
 Reply = dict[str, Any] | web.Response | str | None
 PRICES = {"small": (10, 40), "middle": (100, 400), "large": (300, 1500)}
@@ -153,7 +154,7 @@ class Job:
 
 @pytest.fixture
 def job(tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setenv("TEST_KEY", "sk-test")
+    monkeypatch.setenv("TEST_KEY", CANARY)
     settings = {
         "gateway": {"base_url": gateway.base_url, "api_key_env": "TEST_KEY"},
         "tier": {

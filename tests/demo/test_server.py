@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from batchrouter.demo import DemoGateway, DemoModel, Faults, ModelTotals, banner
+from tests.canary import CANARY
 
 PROMPT = "Classify as billing, technical or other: charged twice"
 BODY = {"model": "m", "messages": [{"role": "user", "content": PROMPT}]}
@@ -69,11 +70,11 @@ async def test_the_same_seed_gives_the_same_answer_in_another_gateway(client: ai
 
 
 async def test_a_configured_key_is_asked_for(client: aiohttp.ClientSession) -> None:
-    async with DemoGateway(key="sk-demo") as gateway:
+    async with DemoGateway(key=CANARY) as gateway:
         assert (await ask(client, gateway)).error == (401, "invalid_request_error", "invalid_api_key")
         assert (await ask(client, gateway, Authorization="Bearer sk-other")).status == 401
-        assert (await ask(client, gateway, Authorization="Bearer sk-demo")).status == 200
-        assert (await ask(client, gateway, **{"api-key": "sk-demo"})).status == 200
+        assert (await ask(client, gateway, Authorization=f"Bearer {CANARY}")).status == 200
+        assert (await ask(client, gateway, **{"api-key": CANARY})).status == 200
         async with client.get(f"{gateway.base_url}/models") as response:
             assert response.status == 401
         assert gateway.ledger.total.requests == 2

@@ -7,9 +7,10 @@ import pytest
 
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.gateway import check_gateways, read_keys
+from tests.canary import CANARY
 from tests.gateway.conftest import answer, says, serving, settings_for
 
-KEY = "sk-canary-1234567890"
+KEY = CANARY
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_a_missing_key_is_said_with_its_place(gateway: dict[str, Any], environ: 
 
 
 def test_a_key_file_is_read_without_its_last_newline_and_must_not_be_empty(tmp_path: Path) -> None:
-    file = tmp_path / "key"
+    file = tmp_path / "given-key"
     settings = settings_for(1, api_key_env=None, api_key_file=str(file))
     file.write_text(KEY + "\n")
     assert read_keys(settings, {}) == {"default": KEY}

@@ -18,9 +18,10 @@ from batchrouter.core.outcome import ErrorClass as E
 from batchrouter.core.outcome import Outcome
 from batchrouter.gateway import open_gateway, read_keys
 from batchrouter.ports import Call
+from tests.canary import CANARY
 from tests.gateway.conftest import Behaviour, RawServer, answer, says, serving, settings_for
 
-KEY = "sk-canary-1234567890"
+KEY = CANARY
 CALL = Call("m", b'{"messages":[{"role":"user","content":"hi"}]}', 16, cap_is_ours=True)
 
 

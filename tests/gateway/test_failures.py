@@ -7,8 +7,9 @@ from yarl import URL
 
 from batchrouter.core.outcome import ErrorClass as E
 from batchrouter.gateway.failures import broken_off, kind
+from tests.canary import CANARY
 
-KEY = "sk-canary-1234567890"
+KEY = CANARY
 _HEADERS = CIMultiDictProxy(CIMultiDict({"Authorization": f"Bearer {KEY}"}))
 REQUEST = aiohttp.RequestInfo(URL("http://gateway.example/v1"), "POST", _HEADERS)
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrouter.gateway.redaction import SECRET_LEAST, Redactor
+from tests.canary import CANARY
 
-KEY = "sk-Can/ry+12345=="
+KEY = f"{CANARY}/n+12345=="
 
 
 def in_escapes(text: str) -> str:
