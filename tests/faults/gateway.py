@@ -109,6 +109,15 @@ class FaultGateway:
         while self.requests < requests:
             await self._changed.wait()
 
+    async def has_read_all(self) -> None:
+        """Return when everything that ended processes sent has been read: connections are accepted in their order."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._server.sockets[0].getsockname()[1])
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        while self._connections:
+            await asyncio.wait(self._connections)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
