@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import aiosqlite
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
+from batchrouter.assembly.durable_news import DurableNews
 from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.core.budget import Budget
 from batchrouter.core.errors import BatchRouterError, ExitCode, StorageFailed
@@ -25,6 +27,7 @@ from batchrouter.engine.signals import stopped_by_signals
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Gateway, Observer, RunEnd, Sent
 from batchrouter.store import runs
+from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.ledger import RunLedger, open_ledger
 
 
@@ -56,9 +59,13 @@ class Session:
         settings, input_options = settings_of(plan.run, self._settings)
         config = await self._begin(run, settings)
         stop = Stop()
+        room = ballast_bytes(settings, self._options.concurrency)
         try:
-            with stopped_by_signals(
-                stop, self._options.grace_s, self._observer.notice, force_after_s=self._options.force_after_s
+            with (
+                stopped_by_signals(
+                    stop, self._options.grace_s, self._observer.notice, force_after_s=self._options.force_after_s
+                ),
+                ballast_beside(self._path, room, self._observer.notice) as ballast,
             ):
                 async with open_ledger(
                     self._connection,
@@ -67,6 +74,8 @@ class Session:
                     config=config,
                     clear_requests=settings.run.keep_requests == "until_done",
                     clock=self._clock,
+                    ballast=ballast,
+                    stop=partial(self._stop_for, stop),
                 ) as ledger:
                     context = await self._context(run, settings, ledger, stop)
                     end = await self._execute(context, plan, input_options)
@@ -77,6 +86,11 @@ class Session:
                 raise
             raise cause from error
         return await self._note_end(plan, end)
+
+    def _stop_for(self, stop: Stop, failure: StorageFailed) -> None:
+        grace_s = self._options.grace_s
+        self._observer.notice(f"{failure.message}: no new calls; answers that come within {grace_s:g} s are saved")
+        stop.request(RunEnd(failure.exit_code, failure.message, failure.hint), grace_s=grace_s)
 
     async def _begin(self, run: int, settings: Settings) -> int:
         max_failed = self._options.max_failed
@@ -102,7 +116,7 @@ class Session:
             settings=settings,
             ledger=ledger,
             gateway=self._gateway,
-            observer=self._observer,
+            observer=DurableNews(self._observer, ledger),
             clock=self._clock,
             chance=random.Random(run),  # noqa: S311 - spreads retries, guards nothing
             budgeting=Budgeting(Budget(limit=settings.budget_nano, spent=spent)),

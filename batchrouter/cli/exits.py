@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -41,9 +42,17 @@ class Commands(click.Group):
 def run_command_line(group: click.Group, arguments: Sequence[str]) -> int:
     """Run one command; its exit code. Whatever goes wrong is a sentence on stderr, or an object with ``--json``."""
     _prepare_streams()
+    interrupt_on_signals()
     code = _exit_code(group, arguments)
     _leave_streams()
     return int(code)
+
+
+def interrupt_on_signals() -> None:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, also before and after a run looks at them itself."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _exit_code(group: click.Group, arguments: Sequence[str]) -> int:
@@ -74,12 +83,16 @@ def _exit_code(group: click.Group, arguments: Sequence[str]) -> int:
 
 
 def after_a_run(code: int, tell: Callable[[], None]) -> int:
-    """Tell how a run ended; its exit code stands even where nobody reads what is told."""
+    """Tell how a run ended; its exit code stands even where what is told cannot be written, or nobody reads it."""
     try:
         tell()
         sys.stdout.flush()
     except BrokenPipeError:
         _point_elsewhere(sys.stdout)
+    except OSError as error:
+        _point_elsewhere(sys.stdout)
+        with suppress(OSError):
+            click.echo(f"the summary could not be written: {error}; `batchrouter report` shows it again", err=True)
     return code
 
 

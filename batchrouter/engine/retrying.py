@@ -57,10 +57,10 @@ class RetryGate:
         """A call came to this: an answer earns something, a failed probe may be the last."""
         if outcome.state == "ok":
             self._quota.succeeded()
-            self._probes_most += line in self._probes
-        elif line in self._probes and outcome.state != "not_sent":
-            self._quota.probe_failed()
-            self._probes_most = 1
+        if line in self._probes and outcome.state != "not_sent":
+            answered = outcome.state == "ok"
+            self._quota.probed(answered=answered)
+            self._probes_most = self._probes_most + 1 if answered else 1
             if self._quota.is_exhausted:
                 self._stop.request(_too_many_failures(outcome))
         self.released(line)

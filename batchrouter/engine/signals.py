@@ -49,7 +49,8 @@ def stopped_by_signals(
         else:
             os._exit(ExitCode.INTERRUPTED)
 
-    heeded = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heeded:
         loop.add_signal_handler(number, on_signal, number)
     try:
@@ -57,6 +58,7 @@ def stopped_by_signals(
     finally:
         for number in heeded:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
 
 def _end_by_force(after_s: float) -> None:

@@ -7,7 +7,7 @@ statements, never one a record. Long batches go in pieces below SQLite's limit o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchrouter.core.outcome import Outcome
@@ -100,13 +100,14 @@ class Changes:
     records: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
+    rejected: list[Row] = field(default_factory=list)
+    intake: list[Statement] = field(default_factory=list)
     started: list[Row] = field(default_factory=list)
     ended: list[Row] = field(default_factory=list)
     results: list[Row] = field(default_factory=list)
     finished: list[Row] = field(default_factory=list)
     moved: dict[int, Row] = field(default_factory=dict)
     cleared: list[Row] = field(default_factory=list)
-    other: list[Statement] = field(default_factory=list)
 
     def take_in(self, batch: Batch, decisions: Sequence[Decision | None], now: str) -> None:
         """A batch of lines; ``decisions`` has one for each line (None: a rejection, or not decided yet)."""
@@ -117,7 +118,7 @@ class Changes:
                 self._add_rejection(line, now)
         after = batch.after
         position = [after.offset, after.line, after.digest, int(after.ended), after.blank, self.run]
-        self.other.append((SET_POSITION, position, 1))
+        self.intake.append((SET_POSITION, position, 1))
 
     def _add_record(self, record: Record, decision: Decision | None) -> None:
         tier = decision.tier if decision else None
@@ -145,7 +146,15 @@ class Changes:
         key = (self.run, line.line)
         self.records.append((*key, line.id, None, "rejected", None, line.offset, line.digest))
         empty = (None,) * 6
-        self.results.append((*key, 1, "rejected", *empty, "rejected", line.reason, None, None, now))
+        self.rejected.append((*key, 1, "rejected", *empty, "rejected", line.reason, None, None, now))
+
+    def intake_complete(self) -> None:
+        """The input has no more lines."""
+        self.intake.append(("UPDATE runs SET intake_state = 'complete' WHERE run = ?", [self.run], 1))
+
+    def without_intake(self) -> Changes:
+        """The same but for lines of the input, which can be read again."""
+        return replace(self, records=[], requests=[], decisions=[], rejected=[], intake=[])
 
     def open(self, attempt: AttemptStart) -> None:
         """An attempt that is about to be made."""
@@ -217,6 +226,7 @@ class Changes:
             (INSERT_RECORDS, self.records),
             (INSERT_REQUESTS, self.requests),
             (INSERT_DECISIONS, self.decisions),
+            (INSERT_RESULTS, self.rejected),
             (INSERT_ATTEMPTS, self.started),
             (END_ATTEMPTS, self.ended),
             (INSERT_RESULTS, self.results),
@@ -233,7 +243,7 @@ class Changes:
                     [value for row in piece for value in row],
                     len(piece),
                 )
-        yield from self.other
+        yield from self.intake
 
 
 def _result_columns(result: ResultRow) -> Row:

@@ -2,34 +2,43 @@
 
 While a transaction is on its way to the disk, the changes of everybody else gather in the next one: under load that
 makes large groups, when idle each change is on disk at once. The writing task is never cancelled in the middle of a
-transaction; it ends when it is told that nothing more will come. After a failed write nothing is retried: a commit that
-reported an error may have happened, so the run stops and the next start reads what is really there.
+transaction; it ends when it is told that nothing more will come.
+
+After a failed write the run stops, and the ledger does one thing more: it gives up the ballast and saves the answers
+that are in hand or still arrive, over a new connection (``store.rescue``), but no more lines of the input. A second
+failed write ends it; the next start reads what is really there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import aiosqlite
 
+from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Job, ResultRow, TierMove
+from batchrouter.store import runs
+from batchrouter.store.ballast import Ballast
 from batchrouter.store.changes import Changes
-from batchrouter.store.opening import BUSY_TIMEOUT_S, storage_failure
+from batchrouter.store.opening import reading_beside, storage_failure
 from batchrouter.store.queue import QUEUED_RECORDS, job_of
+from batchrouter.store.rescue import is_written, reopened
+
+SAVED = "Every answer that came is saved. Free some space, or mend the disk, and start the same command again."
 
 
 class _Group:
-    """Changes that are committed together, and the event their authors wait for."""
+    """Changes that are committed together, the event their authors wait for, and what is told when they are durable."""
 
     def __init__(self, changes: Changes) -> None:
         self.changes = changes
         self.committed = asyncio.Event()
+        self.news: list[Callable[[], None]] = []
 
 
 class RunLedger:
@@ -45,6 +54,8 @@ class RunLedger:
         config: int,
         clear_requests: bool,
         clock: Clock,
+        ballast: Ballast,
+        stop: Callable[[StorageFailed], None],
     ) -> None:
         self._writer = writer
         self._reader = reader
@@ -53,10 +64,13 @@ class RunLedger:
         self._config = config
         self._clear_requests = clear_requests
         self._clock = clock
+        self._ballast = ballast
+        self._stop = stop
         self._group: _Group | None = None
         self._work = asyncio.Event()
         self._closing = False
         self._writing: _Group | None = None
+        self.failed_write: StorageFailed | None = None
         self.failure: Exception | None = None
 
     async def take_in(self, batch: Batch, decisions: Sequence[tuple[Record, Decision | None]]) -> None:
@@ -64,13 +78,18 @@ class RunLedger:
         by_line = {record.line: decision for record, decision in decisions}
         group = self._open_group()
         group.changes.take_in(batch, [by_line.get(line.line) for line in batch.lines], self._clock.utc())
-        await self._durable(group)
+        await self._taken_in(group)
 
     async def intake_complete(self) -> None:
         """Note that the input has no more lines."""
         group = self._open_group()
-        group.changes.other.append(("UPDATE runs SET intake_state = 'complete' WHERE run = ?", [self._run], 1))
+        group.changes.intake_complete()
+        await self._taken_in(group)
+
+    async def _taken_in(self, group: _Group) -> None:
         await self._durable(group)
+        if self.failed_write:
+            raise self.failed_write
 
     async def open(self, attempt: AttemptStart) -> None:
         """Commit an open attempt; the call may be made when this returns."""
@@ -87,6 +106,10 @@ class RunLedger:
             changes.finish(result)
         if move:
             changes.move(move)
+
+    def tell(self, news: Callable[[], None]) -> None:
+        """Tell so when everything queued so far is durable."""
+        self._open_group().news.append(news)
 
     async def flush(self) -> None:
         """Return when everything queued so far is durable."""
@@ -110,7 +133,9 @@ class RunLedger:
                 continue
             self._writing = group
             try:
-                await self._commit(group.changes)
+                await self._write(group.changes)
+                for tell in group.news:
+                    tell()
             except Exception as error:
                 self.failure = storage_failure(self._path, error) if isinstance(error, sqlite3.Error) else error
                 if self._group:
@@ -124,6 +149,35 @@ class RunLedger:
         """No more changes will come; the writing task ends when all are written."""
         self._closing = True
         self._work.set()
+
+    async def _write(self, changes: Changes) -> None:
+        if self.failed_write:
+            await self._commit(changes.without_intake())
+            return
+        try:
+            await self._commit(changes)
+        except sqlite3.OperationalError as error:
+            self.failed_write = storage_failure(self._path, error, SAVED)
+            self._stop(self.failed_write)
+            self._ballast.free()
+            try:
+                await self._save(changes, error)
+            except sqlite3.Error as second:
+                raise error from second
+
+    async def _save(self, changes: Changes, error: sqlite3.Error) -> None:
+        self._writer = await reopened(self._path, self._writer, error)
+        if not await is_written(self._writer, changes):
+            await self._commit(changes.without_intake())
+
+    async def end(self) -> None:
+        """After a failed write: note in the run's row how it ended, and close the connection that saved the rest."""
+        if self.failed_write and not self.failure:
+            with suppress(sqlite3.Error):
+                now, reason = self._clock.utc(), self.failed_write.message
+                await runs.end(self._writer, self._run, ExitCode.STORAGE, reason, now=now)
+        if self.failed_write:
+            await self._writer.close()
 
     async def _commit(self, changes: Changes) -> None:
         for sql, values, rows in changes.statements():
@@ -150,17 +204,41 @@ class RunLedger:
 
 @asynccontextmanager
 async def open_ledger(
-    writer: aiosqlite.Connection, *, path: Path, run: int, config: int, clear_requests: bool, clock: Clock
+    writer: aiosqlite.Connection,
+    *,
+    path: Path,
+    run: int,
+    config: int,
+    clear_requests: bool,
+    clock: Clock,
+    ballast: Ballast,
+    stop: Callable[[StorageFailed], None],
 ) -> AsyncIterator[RunLedger]:
-    """The ledger of a run with its writing task; everything queued is durable when the block is left in peace."""
-    uri = f"file:{quote(str(path))}?mode=ro"
-    async with aiosqlite.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None) as reader:
+    """The ledger of a run with its writing task; everything queued is durable when the block is left in peace.
+
+    ``stop`` is called at the first failed write: no new call may be made, answers that arrive are saved as long as that
+    works, and then the error is raised at the end of the block.
+    """
+    async with reading_beside(path) as reader:
         ledger = RunLedger(
-            writer, reader, path=path, run=run, config=config, clear_requests=clear_requests, clock=clock
+            writer,
+            reader,
+            path=path,
+            run=run,
+            config=config,
+            clear_requests=clear_requests,
+            clock=clock,
+            ballast=ballast,
+            stop=stop,
         )
         task = asyncio.create_task(ledger.write_until_closed(), name="ledger")
         try:
             yield ledger
         finally:
             ledger.close()
-            await asyncio.shield(task)
+            try:
+                await asyncio.shield(task)
+            finally:
+                await ledger.end()
+            if ledger.failed_write:
+                raise ledger.failed_write

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import aiosqlite
@@ -16,6 +19,9 @@ from batchrouter.store import migrations
 from batchrouter.store.lock import locked
 
 BUSY_TIMEOUT_S = 10.0
+ROWS_AT_ONCE = 64
+INTACT = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
+PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF")
 
 
 @asynccontextmanager
@@ -23,17 +29,25 @@ async def open_writer(path: Path, now: str) -> AsyncIterator[aiosqlite.Connectio
     """Lock the database, create or migrate it, and give the connection that writes (durable at every commit)."""
     with locked(path), storage_errors(path):
         _create_private(path)
-        async with aiosqlite.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level="IMMEDIATE") as connection:
-            await _prepare(connection, now)
+        connection = await connect_writer(path)
+        try:
+            for migration in await _pending(connection):
+                await connection.executescript(migrations.script(migration, now))
             yield connection
+        finally:
+            await connection.close()
 
 
-async def _prepare(connection: aiosqlite.Connection, now: str) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
-        await connection.execute(f"PRAGMA {pragma}")
-    missing = await _pending(connection)
-    for migration in missing:
-        await connection.executescript(migrations.script(migration, now))
+async def connect_writer(path: Path) -> aiosqlite.Connection:
+    """A connection whose commits are durable; there is never more than one at a time."""
+    connection = await _connect(path, isolation_level="IMMEDIATE")
+    try:
+        for pragma in PRAGMAS:
+            await connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 async def _pending(connection: aiosqlite.Connection) -> list[migrations.Migration]:
@@ -43,6 +57,23 @@ async def _pending(connection: aiosqlite.Connection) -> list[migrations.Migratio
     path = Path(row[2]) if row else Path()
     with _reading(path) as reader:
         return migrations.pending(reader, migrations.shipped())
+
+
+@asynccontextmanager
+async def reading_beside(path: Path) -> AsyncIterator[aiosqlite.Connection]:
+    """A read-only connection for queries beside the writer's work."""
+    connection = await _connect(_read_only(path), isolation_level=None, uri=True)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _connect(path: Path | str, **options: Any) -> aiosqlite.Connection:
+    """Open first, and give it to aiosqlite then: its thread outlives the event loop when it fails to open by itself."""
+    opened = partial(sqlite3.connect, path, timeout=BUSY_TIMEOUT_S, check_same_thread=False, **options)
+    raw = await asyncio.to_thread(opened)
+    return await aiosqlite.Connection(lambda: raw, iter_chunk_size=ROWS_AT_ONCE)
 
 
 def _create_private(path: Path) -> None:
@@ -70,14 +101,17 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    uri = f"file:{quote(str(path))}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection = sqlite3.connect(_read_only(path), uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
         yield connection
     finally:
         connection.close()
+
+
+def _read_only(path: Path) -> str:
+    return f"file:{quote(str(path))}?mode=ro"
 
 
 @contextmanager
@@ -99,9 +133,6 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise storage_failure(path, error) from error
 
 
-def storage_failure(path: Path, error: Exception) -> StorageFailed:
+def storage_failure(path: Path, error: Exception, hint: str = INTACT) -> StorageFailed:
     """The error of a write that did not happen, with the way on."""
-    return StorageFailed(
-        f"writing {path} failed: {error}",
-        "What was committed is intact. Free some space, or mend the disk, and start the same command again.",
-    )
+    return StorageFailed(f"writing {path} failed: {error}", hint)

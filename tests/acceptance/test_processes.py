@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def config(job: Job) -> Path:
     return path
 
 
-async def started(job: Job, *arguments: str, **environ: str) -> Process:
+async def started(job: Job, *arguments: str, preexec_fn: Callable[[], None] | None = None, **environ: str) -> Process:
     """The command in a process of its own, in the job's folder."""
     return await asyncio.create_subprocess_exec(
         *BATCHROUTER,
@@ -39,6 +40,7 @@ async def started(job: Job, *arguments: str, **environ: str) -> Process:
         env={**os.environ, "TEST_KEY": "sk-test", **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=preexec_fn,
     )
 
 
@@ -58,12 +60,14 @@ async def until(event: asyncio.Event, process: Process) -> None:
     assert event.is_set(), process.returncode
 
 
-async def said(process: Process, words: str) -> None:
+async def said(process: Process, words: str) -> str:
     """Read the log until the program says this."""
     assert process.stderr
+    log = ""
     async for line in process.stderr:
-        if words in line.decode():
-            return
+        log += line.decode()
+        if words in log:
+            return log
     raise AssertionError(f"the program never said {words!r}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,49 @@ def test_a_full_disk_is_74(folder: Path, command: str) -> None:
         ended = start(folder, command, "--db", "run.db", stdout=full, stderr=subprocess.PIPE)
     assert ended.returncode == 74
     assert b"No space left" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk to write to")
+@pytest.mark.parametrize("options", [(), ("--json",), ("-v", "--log-format", "json")])
+@pytest.mark.parametrize("which", ["stdout", "stderr", "both"])
+def test_a_full_disk_behind_the_streams_does_not_change_how_a_run_ends(
+    tmp_path: Path, which: str, options: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        streams = {name: full if which in (name, "both") else subprocess.PIPE for name in ("stdout", "stderr")}
+        ended = start(tmp_path, "run", str(BROKEN), "--demo", "--db", "run.db", *options, **streams)
+    assert ended.returncode == 3
+    assert b"Traceback" not in (ended.stderr or b"")
+    assert done_in(tmp_path / "run.db") > 0
+    if which == "stdout":
+        assert b"No space left" in ended.stderr
+
+
+def done_in(db: Path) -> int:
+    connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("SELECT count(*) FROM results WHERE state = 'done'").fetchone()[0])
+    finally:
+        connection.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux has a folder that nobody can write to")
+def test_a_folder_that_cannot_be_written_to_no_home_and_no_locale(tmp_path: Path) -> None:
+    bare = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+    }
+    command = [sys.executable, "-m", "batchrouter", "run", str(TICKETS), "--demo", "--db", str(tmp_path / "run.db")]
+    ended = subprocess.run(command, cwd="/proc", env=bare, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert b"60 done" in ended.stdout
+    ended = subprocess.run(command[:-2], cwd="/proc", env=bare, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 74
+    assert b"Choose a --db" in ended.stderr
     assert b"Traceback" not in ended.stderr
 
 

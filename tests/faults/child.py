@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 import batchrouter.assembly.desk  # noqa: F401 - loaded once, for all
+from batchrouter.cli.exits import interrupt_on_signals
+from batchrouter.core.errors import ExitCode
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger
 from tests.faults.conftest import run_in
@@ -19,8 +22,20 @@ def main(folder: Path, settings: dict[str, Any], bug: str = "", options: dict[st
     """Run the folder's job and leave with its exit code."""
     if bug:
         _BUGS[bug]()
-    report = asyncio.run(run_in(folder, settings, **(options or {})))
+    interrupt_on_signals()
+    try:
+        report = asyncio.run(run_in(folder, settings, **(options or {})))
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
     sys.exit(int(report.exit_code))
+
+
+def measured(folder: Path, settings: dict[str, Any]) -> None:
+    """``main``, which leaves its peak memory in kB in a file."""
+    try:
+        main(folder, settings)
+    finally:
+        (folder / "peak_kb").write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
 
 def _plant_two_transactions() -> None:

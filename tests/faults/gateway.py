@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -38,7 +39,7 @@ STATUSES = {
     "redirect_302": (302, {"Location": "http://127.0.0.1:1/elsewhere"}),
     "redirect_307": (307, {"Location": "http://127.0.0.1:1/elsewhere"}),
     "redirect_308": (308, {"Location": "http://127.0.0.1:1/elsewhere"}),
-} | {str(status): (status, {}) for status in (400, 401, 403, 404, 413, 422, 500, 502, 503, 504, 529)}
+} | {str(status): (status, {}) for status in (400, 401, 402, 403, 404, 413, 422, 500, 502, 503, 504, 529)}
 CODES = {
     "quota": (429, "insufficient_quota"),
     "context": (400, "context_length_exceeded"),
@@ -280,7 +281,11 @@ async def _large(kind: str, writer: asyncio.StreamWriter) -> None:
             writer.write(block)
             await writer.drain()
         return
+    writer.write(_http(200, _bomb(), {"Content-Encoding": "gzip"}))
+
+
+@cache
+def _bomb() -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     block = bytes(1_000_000)
-    packed = b"".join(packer.compress(block) for _ in range(BOMB_BYTES // len(block))) + packer.flush()
-    writer.write(_http(200, packed, {"Content-Encoding": "gzip"}))
+    return b"".join(packer.compress(block) for _ in range(BOMB_BYTES // len(block))) + packer.flush()

@@ -41,10 +41,10 @@ def strace(calls: str, k: int) -> list[str]:
 @pytest.fixture(scope="session", autouse=True)
 def _strace_works() -> None:
     if shutil.which("strace") is None:
-        pytest.skip("strace is not installed: no kill at a chosen system call")
+        pytest.skip("SKIPPED, NOT SHOWN: strace is not installed: no kill at a chosen system call")
     tried = subprocess.run([*strace(WRITES, 1), "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        pytest.skip(f"strace cannot trace here (ptrace forbidden?): {tried.stderr.strip()}")
+        pytest.skip(f"SKIPPED, NOT SHOWN: strace cannot trace here (ptrace forbidden?): {tried.stderr.strip()}")
 
 
 async def killed(folder: Path, gateway: FaultGateway, calls: str, k: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from batchrouter.assembly.clock import SystemClock
@@ -15,9 +16,11 @@ from batchrouter.core.outcome import Answer, ErrorClass, Outcome
 from batchrouter.core.pricing import Usage
 from batchrouter.core.records import Batch, Decision, Position, Record, Rejection, Request, RequestText
 from batchrouter.ports import AttemptEnd, AttemptStart, ResultRow, TierMove
-from batchrouter.store import runs
+from batchrouter.store import rescue, runs
+from batchrouter.store.ballast import ballast_beside
+from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger, open_ledger
-from batchrouter.store.opening import open_reader, open_writer
+from batchrouter.store.opening import connect_writer, open_reader, open_writer
 from batchrouter.store.queue import QUEUED_RECORDS
 from batchrouter.store.verification import violations
 
@@ -31,16 +34,25 @@ OK = Outcome("ok", answer=Answer("yes", "stop"), usage=Usage(1000, 500), respons
 
 
 @asynccontextmanager
-async def ledger_of(path: Path) -> AsyncIterator[RunLedger]:
-    """A ledger of run 1, which is made if it is not there."""
+async def ledger_of(path: Path, stopped: list[StorageFailed] | None = None) -> AsyncIterator[RunLedger]:
+    """A ledger of run 1, which is made if it is not there; a failed write is put into ``stopped``."""
+    stopped = [] if stopped is None else stopped
     async with open_writer(path, NOW) as connection:
         if not await runs.unfinished_runs(connection):
             await runs.create_run(connection, name=None, source="/in", demo=False, currency="INR", fixed=FIXED, now=NOW)
         config, _ = await runs.begin(connection, 1, settings=SETTINGS, version="0", max_failed=None, now=NOW)
-        async with open_ledger(
-            connection, path=path, run=1, config=config, clear_requests=False, clock=SystemClock()
-        ) as ledger:
-            yield ledger
+        with ballast_beside(path, 100_000, print) as ballast:
+            async with open_ledger(
+                connection,
+                path=path,
+                run=1,
+                config=config,
+                clear_requests=False,
+                clock=SystemClock(),
+                ballast=ballast,
+                stop=stopped.append,
+            ) as ledger:
+                yield ledger
 
 
 def record(line: int) -> Record:
@@ -142,25 +154,106 @@ def rows_of_plan(path: Path, sql: str) -> list[sqlite3.Row]:
         return reader.execute(f"EXPLAIN QUERY PLAN {sql}", (1, "low", 0, 10, 5)).fetchall()
 
 
-async def test_after_a_failed_write_nothing_more_is_written_and_everybody_is_told(tmp_path: Path) -> None:
+BIG = Outcome("ok", answer=Answer("x" * 1_000_000, "stop"), usage=Usage(1, 1), response=b"y" * 1_000_000)
+
+
+def settle_big(ledger: RunLedger, line: int) -> None:
+    ledger.settle(
+        AttemptEnd(line, 1, BIG, None, None, 3, "table", NOW),
+        ResultRow(line, 1, "done", 1, "low", "m", BIG, None, None, None, None, NOW),
+    )
+
+
+async def fail_from_now_on(ledger: RunLedger) -> None:
+    """The connection finds the disk full at its next larger write."""
+    await ledger._writer.execute("PRAGMA max_page_count = 1")
+
+
+async def test_a_failed_write_stops_the_run_and_what_is_in_hand_is_saved_without_more_of_the_input(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.db"
+    stopped: list[StorageFailed] = []
+    told: list[str] = []
+    with pytest.raises(StorageFailed, match="full"):  # noqa: PT012 - the block as a whole is what fails
+        async with ledger_of(path, stopped) as ledger:
+            await take_in(ledger, 1, 2)
+            await ledger.open(start(1))
+            await ledger.open(start(2))
+            await fail_from_now_on(ledger)
+            assert (tmp_path / "a.db.ballast").stat().st_size == 100_000
+            settle_big(ledger, 1)
+            ledger.tell(lambda: told.append("1"))
+            with pytest.raises(StorageFailed):
+                await take_in(ledger, 3, 4)
+            assert told == ["1"]
+            assert len(stopped) == 1
+            assert not (tmp_path / "a.db.ballast").exists()
+            settle_big(ledger, 2)
+            await ledger.flush()
+            with pytest.raises(StorageFailed):
+                await take_in(ledger, 3, 4)
+    assert rows(path, "SELECT line, state FROM records") == [(1, "done"), (2, "done")]
+    assert rows(path, "SELECT state, exit_code FROM runs") == [("stopped", 74)]
+
+
+async def test_after_a_second_failed_write_nothing_more_is_written_and_everybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full_too(path: Path) -> aiosqlite.Connection:
+        connection = await connect_writer(path)
+        await connection.execute("PRAGMA max_page_count = 1")
+        return connection
+
+    path = tmp_path / "a.db"
+    told: list[str] = []
+    monkeypatch.setattr(rescue, "connect_writer", full_too)
     with pytest.raises(StorageFailed, match="full"):  # noqa: PT012 - the block as a whole is what fails
         async with ledger_of(path) as ledger:
             await take_in(ledger, 1, 2)
-            await ledger._writer.execute("PRAGMA max_page_count = 1")
-            big = Outcome("ok", answer=Answer("x" * 1_000_000, "stop"), usage=Usage(1, 1), response=b"y" * 1_000_000)
             await ledger.open(start(1))
-            ledger.settle(
-                AttemptEnd(1, 1, big, None, None, 3, "table", NOW),
-                ResultRow(1, 1, "done", 1, "low", "m", big, None, None, None, None, NOW),
-            )
+            await fail_from_now_on(ledger)
+            settle_big(ledger, 1)
+            ledger.tell(lambda: told.append("1"))
             with pytest.raises(StorageFailed):
                 await ledger.flush()
             with pytest.raises(StorageFailed):
                 await ledger.open(start(2))
+    assert told == []
     assert rows(path, "SELECT line, state FROM attempts") == [(1, "open")]
     async with ledger_of(path) as ledger:
         assert len(await ledger.queued("low", 0, None, 10)) == 2
+
+
+async def test_a_commit_that_happened_although_it_reported_an_error_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.db"
+
+    async def committed_with_an_error(self: RunLedger, changes: Changes) -> None:
+        await commit(self, changes)
+        monkeypatch.undo()
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+    commit = RunLedger._commit
+    with pytest.raises(StorageFailed, match="I/O"):  # noqa: PT012
+        async with ledger_of(path) as ledger:
+            await take_in(ledger, 1, 2, 3)
+            for line in (1, 2):
+                await ledger.open(start(line))
+            monkeypatch.setattr(RunLedger, "_commit", committed_with_an_error)
+            ledger.settle(end(1), result(1))
+            ledger.settle(end(2), move=TierMove(2, "high"))
+            await ledger.open(start(3))
+            ledger.settle(end(3), result(3))
+    assert rows(path, "SELECT line, state, tier FROM records") == [
+        (1, "done", "low"),
+        (2, "queued", "high"),
+        (3, "done", "low"),
+    ]
+    assert rows(path, "SELECT count(*) FROM attempts WHERE state = 'ok'") == [(3,)]
 
 
 async def test_a_row_that_is_not_as_expected_ends_the_run_instead_of_being_passed_over(tmp_path: Path) -> None:

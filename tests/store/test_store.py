@@ -1,6 +1,8 @@
 """The file: private, locked, migrated forward only, and read without harm."""
 
+import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from batchrouter.core.errors import DatabaseUnfit, InputMissing, Interrupted, StorageFailed
 from batchrouter.store import migrations
 from batchrouter.store.lock import locked
-from batchrouter.store.opening import open_reader, open_writer
+from batchrouter.store.opening import connect_writer, open_reader, open_writer
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -100,3 +102,14 @@ def test_a_lock_file_that_was_removed_meanwhile_is_not_mistaken_for_the_lock(tmp
         (tmp_path / "a.db.lock").unlink()
         with locked(path), pytest.raises(Interrupted), locked(path):
             pass
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_thread_behind_that_speaks_of_a_closed_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: said.append(arguments.exc_value))
+    for _ in range(100):
+        with pytest.raises(sqlite3.OperationalError):
+            asyncio.run(connect_writer(tmp_path / "no" / "folder.db"))
+    assert said == []
