@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from tests.faults import child
-from tests.faults.conftest import settings_for
+from tests.faults.conftest import CALLS_IN_FLIGHT, settings_for
 from tests.faults.gateway import FaultGateway
 from tests.faults.invariants import check_done, durable_answers
 
-RECORDS = 40
+RECORDS = 60
 LATENCY_S = 0.005
 PROJECT = Path(__file__).parents[2]
 RUN = (
@@ -70,6 +70,7 @@ async def job(folder: Path, processes: Any, calls: str, kills: Sequence[int]) ->
             if not await killed(folder, gateway, calls, k):
                 break
             lost.append(sum(gateway.paid.values()) - durable_answers(folder) - sum(lost))
+            assert lost[-1] <= CALLS_IN_FLIGHT
         process = processes.Process(target=child.main, args=(folder, settings_for(gateway.base_url)))
         process.start()
         await asyncio.to_thread(process.join)
@@ -82,14 +83,23 @@ def tell(calls: str, lost: Sequence[int]) -> None:
     sys.stdout.write(f"{calls}: {len(lost)} kills, calls paid for nothing: {sum(lost)}; a kill: {histogram}\n")
 
 
-@pytest.mark.parametrize("calls", [WRITES, SYNCS, SENDS])
-@pytest.mark.parametrize("kills", [(1, 3), (8, 8)])
+@pytest.mark.parametrize(
+    ("calls", "kills"),
+    [
+        (WRITES, (2, 70)),
+        (WRITES, (130, 70)),
+        (SYNCS, (2, 9)),
+        (SYNCS, (14, 6)),
+        (SENDS, (1, 36)),
+        (SENDS, (53, 36)),
+    ],
+)
 async def test_a_kill_at_a_chosen_system_call_and_another_in_the_resume(
     calls: str, kills: tuple[int, int], tmp_path: Path, processes: Any
 ) -> None:
     lost = await job(tmp_path / "job", processes, calls, kills)
     tell(calls, lost)
-    assert len(lost) == len(kills)
+    assert lost, "it ended before it was killed"
 
 
 @pytest.mark.long
