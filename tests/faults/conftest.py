@@ -11,7 +11,7 @@ import pytest
 from batchrouter import api
 from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
-from tests.acceptance.conftest import PRICES
+from tests.faults.gateway import PRICES
 
 CALLS_IN_FLIGHT = 8
 
@@ -24,7 +24,7 @@ def settings_for(base_url: str, **gateway: Any) -> dict[str, Any]:
             tier: {"models": [model], "max_output_tokens": 100}
             for tier, model in zip(("simple", "medium", "complex"), PRICES, strict=True)
         },
-        "model": {name: {"input": price_in, "output": price_out} for name, (price_in, price_out) in PRICES.items()},
+        "model": PRICES,
     }
 
 

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from tests.acceptance.conftest import PRICES
+PRICES = {
+    "small": {"input": "10.0375", "cached_input": "5.01", "output": "40.15"},
+    "middle": {"input": "100.4996", "cached_input": "50.25", "output": "400.777"},
+    "large": {"input": "300.1005", "cached_input": "33.333333", "output": "1500.5"},
+}
+"""Per million tokens, with decimals: a sum of costs that were not rounded one by one is another sum."""
 
 Schedule = Callable[[int, str], str]
 """The kind of fault for the n-th request (from 0) of this key (its last message)."""
 
-USAGE = {"prompt_tokens": 20, "completion_tokens": 5}
 BOMB_BYTES = 300_000_000
 
 STATUSES = {
@@ -52,6 +59,8 @@ UNPAID = frozenset({*STATUSES, *CODES, "reset_before", "html"})
 BREAKS = frozenset(
     {
         "reset_before",
+        "reset_mid_body",
+        "reset_after_body",
         "lost",
         "half_body",
         "half_chunk",
@@ -96,19 +105,31 @@ class FaultGateway:
         self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
         self._changed = asyncio.Event()
         self._connections: set[asyncio.Task[Any]] = set()
+        self._mistakes: list[Exception] = []
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         self._server.close()
         for task in self._connections:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*self._connections)
         self._file.close()
+        for mistake in self._mistakes:
+            raise mistake
 
     async def has_seen(self, requests: int) -> None:
         """Return when so many requests have arrived."""
         while self.requests < requests:
             await self._changed.wait()
+
+    async def has_read_all(self) -> None:
+        """Return when everything that ended processes sent has been read: connections are accepted in their order."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._server.sockets[0].getsockname()[1])
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        while self._connections:
+            await asyncio.wait(self._connections)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -117,8 +138,10 @@ class FaultGateway:
         try:
             while await self._exchange(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
+        except Exception as error:  # noqa: BLE001 - a mistake of the kit must not pass for a fault
+            self._mistakes.append(error)
         finally:
             self._connections.discard(task)
             writer.close()
@@ -135,17 +158,18 @@ class FaultGateway:
         key = body["messages"][-1]["content"]
         kind = self.schedule(self.requests, key)
         self._note(key, body["model"], kind)
+        usage = usage_of(key)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        alive = await self._answer(kind, key, headers, writer)
+        alive = await self._answer(kind, usage, headers, writer)
         self.answered[key] += kind in COMPLETIONS
         return alive
 
     def _note(self, key: str, model: str, kind: str) -> None:
-        price_in, price_out = PRICES[model]
         paid = kind not in UNPAID
-        nano = 1000 * (20 * price_in + 5 * price_out) if paid else 0
-        self._file.write(json.dumps({"key": key, "model": model, "kind": kind, "paid_nano": nano}).encode() + b"\n")
+        nano = price_nano(model, usage_of(key)) if paid else 0
+        entry = {"n": self.requests, "key": key, "model": model, "kind": kind, "paid_nano": nano}
+        self._file.write(json.dumps(entry | usage_of(key)).encode() + b"\n")
         self._file.flush()
         self.paid[key] += paid
         self.paid_nano += nano
@@ -153,9 +177,11 @@ class FaultGateway:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _answer(self, kind: str, key: str, headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
+    async def _answer(
+        self, kind: str, usage: dict[str, Any], headers: dict[str, str], writer: asyncio.StreamWriter
+    ) -> bool:
         if kind in BREAKS:
-            return await _break(kind, writer)
+            return await _break(kind, _completion("ok", usage), writer)
         if kind in STATUSES:
             status, more = STATUSES[kind]
             writer.write(_http(status, b'{"error": {"message": "no"}}', more))
@@ -167,18 +193,40 @@ class FaultGateway:
         elif kind == "key_echo":
             writer.write(_http(401, json.dumps({"error": {"message": headers["authorization"]}}).encode()))
         elif kind == "cookie":
-            writer.write(_http(200, _completion("ok"), {"Set-Cookie": "track=1; Path=/"}))
+            writer.write(_http(200, _completion("ok", usage), {"Set-Cookie": "track=1; Path=/"}))
         elif kind in ("huge", "bomb"):
             await _large(kind, writer)
         else:
-            writer.write(_http(200, _completion(kind)))
+            writer.write(_http(200, _completion(kind, usage)))
         await writer.drain()
         return True
 
 
-def _completion(kind: str) -> bytes:
+def usage_of(key: str) -> dict[str, Any]:
+    """Token counts that belong to this key."""
+    number = zlib.crc32(key.encode())
+    return {
+        "prompt_tokens": 9 + number % 8,
+        "completion_tokens": 1 + number // 8 % 32,
+        "prompt_tokens_details": {"cached_tokens": number // 256 % 8},
+    }
+
+
+def price_nano(model: str, usage: dict[str, Any]) -> int:
+    """The price of so many tokens in nano-units, rounded half up."""
+    price = {name: Decimal(value) for name, value in PRICES[model].items()}
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    per_million = (
+        (usage["prompt_tokens"] - cached) * price["input"]
+        + cached * price["cached_input"]
+        + usage["completion_tokens"] * price["output"]
+    )
+    return int((per_million * 1000).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def _completion(kind: str, usage: dict[str, Any]) -> bytes:
     choices = [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}]
-    whole = {"id": "1", "choices": choices, "usage": USAGE, **COMPLETIONS[kind]}
+    whole = {"id": "1", "choices": choices, "usage": usage, **COMPLETIONS[kind]}
     return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
 
 
@@ -188,22 +236,20 @@ def _http(status: int, body: bytes, headers: dict[str, str] | None = None) -> by
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def _break(kind: str, writer: asyncio.StreamWriter) -> bool:
+async def _break(kind: str, completion: bytes, writer: asyncio.StreamWriter) -> bool:
     """Answers that are not whole, or not HTTP as it should be; whether the connection lives on."""
-    whole = _http(200, _completion("ok"))
+    whole = _http(200, completion)
     if kind == "slow":
         await asyncio.sleep(0.2)
         writer.write(whole)
         return True
-    if kind == "half_body":
+    if kind in ("half_body", "reset_mid_body"):
         writer.write(whole[:-20])
     elif kind == "half_chunk":
         writer.write(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{")
     elif kind == "no_length":
-        writer.write(
-            b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" + _completion("ok")
-        )
-    elif kind == "closes_after":
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" + completion)
+    elif kind in ("closes_after", "reset_after_body"):
         writer.write(whole)
     elif kind == "hang":
         await asyncio.Event().wait()
@@ -218,7 +264,10 @@ async def _break(kind: str, writer: asyncio.StreamWriter) -> bool:
             await writer.drain()
             await asyncio.sleep(0.01)
     await writer.drain()
-    if kind in ("reset_before", "lost"):
+    if kind.startswith("reset"):
+        linger = struct.pack("ii", 1, 0)  # closing then sends RST, and FIN without it
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    if kind == "reset_before":
         writer.transport.abort()
     return False
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import signal
-import sqlite3
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,20 +13,16 @@ from typing import Any
 
 import pytest
 
-from batchrouter import api
 from tests.faults import child
 from tests.faults.conftest import CALLS_IN_FLIGHT, settings_for
 from tests.faults.gateway import FaultGateway
+from tests.faults.invariants import Broken, check_done, durable_answers
 
 KILLS = 300
 KILLS_A_SEED = 100
 KILLS_A_JOB = 10
 RECORDS = 150
 LATENCY_S = 0.01
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
 
 
 class KillLoop:
@@ -57,11 +52,13 @@ class KillLoop:
         async with FaultGateway(folder / "ledger", latency_s=LATENCY_S) as gateway:
             lost: list[int] = []
             while len(lost) < kills and await self._kill_once(folder, gateway):
-                lost.append(sum(gateway.paid.values()) - _durable_answers(folder) - sum(lost))
+                lost.append(sum(gateway.paid.values()) - durable_answers(folder) - sum(lost))
             self.lost += lost
             process = self._start(folder, gateway)
             await asyncio.to_thread(process.join)
-            self._check(folder, gateway, len(lost), process.exitcode)
+            self.poisoned += check_done(
+                folder, gateway, records=RECORDS, kills=len(lost), code=process.exitcode
+            )
 
     def _start(self, folder: Path, gateway: FaultGateway) -> Any:
         process = self._processes.Process(target=child.main, args=(folder, settings_for(gateway.base_url), self._bug))
@@ -79,44 +76,8 @@ class KillLoop:
         await asyncio.wait((ended,), timeout=self._chance.random() * 0.1)
         process.kill()
         await ended
+        await gateway.has_read_all()
         return bool(process.exitcode == -signal.SIGKILL)
-
-    def _check(self, folder: Path, gateway: FaultGateway, kills: int, code: int) -> None:
-        """What must hold when the job is done, however often it was killed."""
-        run = api.report(db=folder / "runs.db").run
-        poisoned = _rows(folder, "SELECT count(*) FROM results WHERE error_class = 'poison'")[0][0]
-        self.poisoned += poisoned
-        _holds(code == (3 if poisoned else 0), f"exit code {code}")
-        _holds(run.done + poisoned == RECORDS == run.records, f"{run.done} of {RECORDS} records done")
-        rows = _rows(folder, "SELECT count(*), count(DISTINCT line) FROM results")
-        _holds(rows == [(RECORDS, RECORDS)], f"{rows} results and lines of them")
-        twice = sum(gateway.paid.values()) - run.done
-        good = _rows(folder, "SELECT count(*) FROM attempts WHERE state = 'ok'")[0][0]
-        _holds(good == run.done, f"{good} good answers for {run.done} records")
-        _holds(twice <= run.unknown_calls, f"{twice} calls paid for nothing, {run.unknown_calls} told")
-        _holds(twice <= kills * CALLS_IN_FLIGHT, f"{twice} calls paid for nothing in {kills} kills")
-        broken = [finding.what for finding in api.verify(folder / "runs.db") if finding.level != "ok"]
-        _holds(not broken, f"verify: {broken}")
-
-
-def _holds(condition: bool, what: str) -> None:
-    if not condition:
-        raise Broken(what)
-
-
-def _rows(folder: Path, sql: str) -> list[Any]:
-    connection = sqlite3.connect(f"file:{folder / 'runs.db'}?mode=ro", uri=True)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
-
-
-def _durable_answers(folder: Path) -> int:
-    try:
-        return int(_rows(folder, "SELECT count(*) FROM attempts WHERE state = 'ok'")[0][0])
-    except sqlite3.OperationalError:  # killed before there was a database
-        return 0
 
 
 async def _killed(loop: KillLoop, times: int) -> None:
