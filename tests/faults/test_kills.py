@@ -56,9 +56,7 @@ class KillLoop:
             self.lost += lost
             process = self._start(folder, gateway)
             await asyncio.to_thread(process.join)
-            self.poisoned += check_done(
-                folder, gateway, records=RECORDS, kills=len(lost), code=process.exitcode
-            )
+            self.poisoned += check_done(folder, gateway, records=RECORDS, kills=len(lost), code=process.exitcode)
 
     def _start(self, folder: Path, gateway: FaultGateway) -> Any:
         process = self._processes.Process(target=child.main, args=(folder, settings_for(gateway.base_url), self._bug))

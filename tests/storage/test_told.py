@@ -10,6 +10,7 @@ from batchrouter.store import ledger as ledgers
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger
 from tests.acceptance.conftest import Job
+from tests.canary import CANARY
 
 RECORDS = 60
 
@@ -57,7 +58,7 @@ async def test_nobody_is_told_more_than_is_durable_when_a_write_fails_for_good(
     assert job.rows("SELECT count(*) FROM records") == [(told.lines,)]
     job.check()
     monkeypatch.undo()
-    monkeypatch.setenv("TEST_KEY", "sk-test")
+    monkeypatch.setenv("TEST_KEY", CANARY)
     job.observer = told = Counting()
     report = await job.run()
     assert (report.exit_code, report.summary.run.done) == (0, RECORDS)

@@ -337,7 +337,8 @@ async def test_queueing_again_takes_what_meets_every_condition(tmp_path: Path) -
 
 async def test_a_process_whose_run_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with pytest.raises(Interrupted, match="another process works on run 1"):
+
+    async def taken_over_in_between() -> None:
         async with ledger_of(path) as ledger:
             await take_in(ledger, 1)
             other = sqlite3.connect(path)
@@ -345,5 +346,8 @@ async def test_a_process_whose_run_was_taken_over_writes_nothing_more(tmp_path: 
             other.commit()
             other.close()
             await take_in(ledger, 2)
+
+    with pytest.raises(Interrupted, match="another process works on run 1"):
+        await taken_over_in_between()
     with open_reader(path) as reader:
         assert reader.execute("SELECT count(*) FROM records").fetchone()[0] == 1
