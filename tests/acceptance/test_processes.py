@@ -88,8 +88,6 @@ def held_after(gateway: Gateway, requests: int) -> asyncio.Event:
 async def test_after_several_kills_every_line_is_answered_once_and_double_payments_are_bounded_and_told(
     job: Job,
 ) -> None:
-    seed = 0
-    sys.stdout.write(f"seed {seed}\n")
     chance = random.Random(0)
     config(job)
     job.prompts(*(f"question {n}" for n in range(400)))
