@@ -7,9 +7,11 @@ import sqlite3
 from pathlib import Path
 
 from batchrouter.assembly import wiring
+from batchrouter.assembly.machine import machine_findings, room_for
 from batchrouter.core.errors import BatchRouterError
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
+from batchrouter.core.surroundings import unbounded_findings
 from batchrouter.gateway import check_gateways, read_keys
 from batchrouter.store.opening import open_reader
 from batchrouter.store.verification import violations
@@ -21,10 +23,12 @@ def verify(reader: sqlite3.Connection) -> list[Finding]:
 
 
 async def doctor(settings: Settings, db: Path, source: str | None) -> list[Finding]:
-    """Findings on prices, key, gateway, database and input, the wrong ones with what to do."""
-    findings = [*_prices(settings), *_database(db)]
+    """Findings on prices, database, machine, input, key and gateway, the wrong ones with what to do."""
+    findings = [*_prices(settings), *unbounded_findings(settings), *_database(db)]
+    if db.absolute().parent.is_dir():
+        findings += machine_findings(settings, db)
     if source is not None:
-        findings += _input(source)
+        findings += _input(source, settings, db)
     try:
         keys = read_keys(settings, os.environ)
     except BatchRouterError as error:
@@ -56,14 +60,22 @@ def _database(db: Path) -> list[Finding]:
             count = reader.execute("SELECT count(*) FROM runs").fetchone()[0]
     except BatchRouterError as error:
         return [_as_finding(error)]
-    return [Finding("ok", f"{db} is a batchrouter database with {count} runs; SQLite {sqlite3.sqlite_version}")]
+    return [Finding("ok", f"{db} is a batchrouter database with {count} runs")]
 
 
-def _input(source: str) -> list[Finding]:
+def _input(source: str, settings: Settings, db: Path) -> list[Finding]:
     path = Path(source)
-    if source != "-" and not (path.is_file() and os.access(path, os.R_OK)):
+    if source == "-" or path.is_fifo():
+        return [Finding("ok", f"{source} is a pipe: how much room its records need is not known before")]
+    if not (path.is_file() and os.access(path, os.R_OK)):
         return [Finding("error", f"{source} is not a file that can be read", "Give the path of a JSONL file.")]
-    return [Finding("ok", f"{source} can be read")]
+    findings = [Finding("ok", f"{source} can be read")]
+    if db.absolute().parent.is_dir():
+        try:
+            findings.append(room_for(path, settings, db))
+        except BatchRouterError as error:
+            return [_as_finding(error)]
+    return findings
 
 
 def _as_finding(error: BatchRouterError) -> Finding:

@@ -8,8 +8,30 @@ from pathlib import PurePosixPath
 from batchrouter.core.findings import Finding
 
 _NETWORK = frozenset(
-    "9p afs beegfs ceph cifs coda davfs davfs2 gcsfuse glusterfs gpfs lustre ncpfs nfs nfs4 orangefs"
-    " pvfs2 rclone s3fs smb3 smbfs sshfs".split()
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "davfs2",
+        "gcsfuse",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "orangefs",
+        "pvfs2",
+        "rclone",
+        "s3fs",
+        "smb3",
+        "smbfs",
+        "sshfs",
+    ]
 )
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 

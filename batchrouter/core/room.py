@@ -1,4 +1,4 @@
-"""How much disk a database takes, from what its rows hold; checked against runs with the demo gateway to within a tenth."""
+"""How much disk a database takes, from what its rows hold; runs with the demo gateway come to within a fifth of it."""
 
 from __future__ import annotations
 
@@ -28,18 +28,12 @@ class Sample:
     line_bytes: Sequence[int]
     file_bytes: int
     read_bytes: int
-    """Of the file; of a compressed one fewer than all lines together."""
-    compressed: bool
+    """Of the file as it lies on disk, compressed or not."""
 
     @property
     def records(self) -> int:
         """How many lines the whole file has if it goes on as it begins."""
         return round(len(self.line_bytes) * self.file_bytes / self.read_bytes) if self.read_bytes else 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is left of the file."""
-        return self.read_bytes >= self.file_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +71,15 @@ def need(sample: Sample, *, output_tokens_most: int, ballast_bytes: int) -> Need
 
 def _all_records(sample: Sample, answer_tokens: int) -> int:
     lines = len(sample.line_bytes)
-    return sum(record_bytes(line, answer_tokens) for line in sample.line_bytes) * sample.records // lines if lines else 0
+    return (
+        sum(record_bytes(line, answer_tokens) for line in sample.line_bytes) * sample.records // lines if lines else 0
+    )
 
 
 def room_finding(wanted: Need, free_bytes: int, folder: str, *, output_tokens_most: int) -> Finding:
     """Whether a run of the input fits: an error where it cannot, a warning where less than twice the room is free."""
     what = (
-        f"a run of all {wanted.records:,} lines needs about {in_words(wanted.typical_bytes)} in {folder} with answers of"
+        f"a run of about {wanted.records:,} lines needs {in_words(wanted.typical_bytes)} in {folder} with answers of"
         f" {min(TYPICAL_OUTPUT_TOKENS, output_tokens_most):,} tokens, {in_words(wanted.most_bytes)} with the longest"
         f" of {output_tokens_most:,}; {in_words(free_bytes)} are free"
     )

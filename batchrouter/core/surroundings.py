@@ -34,7 +34,12 @@ def descriptors_finding(limit: int | None, calls: int) -> Finding:
 def sqlite_finding(version: tuple[int, int, int]) -> Finding:
     """The SQLite that is used; those with the WAL-reset bug with what must not be done."""
     name = ".".join(str(part) for part in version)
-    if version < (3, 7, 0) or version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45):
+    if (
+        version < (3, 7, 0)
+        or version >= (3, 51, 3)
+        or (3, 50, 7) <= version < (3, 51)
+        or (3, 44, 6) <= version < (3, 45)
+    ):
         return Finding("ok", f"SQLite {name}")
     return Finding(
         "ok",
@@ -44,7 +49,7 @@ def sqlite_finding(version: tuple[int, int, int]) -> Finding:
 
 
 def clock_finding(here: datetime, there: datetime) -> Finding:
-    """This machine's clock against a gateway's."""
+    """How far the clock of this machine is from a gateway's."""
     apart_s = round((here - there).total_seconds())
     if abs(apart_s) <= CLOCKS_APART_MOST_S:
         return Finding("ok", "this machine's clock agrees with the gateway's")

@@ -29,6 +29,11 @@ def should_retry(headers: Mapping[str, str]) -> bool | None:
     return {"true": True, "false": False}.get(headers.get("X-Should-Retry", "").strip().lower())
 
 
+def answered_at(headers: Mapping[str, str]) -> datetime | None:
+    """The gateway's clock when it answered, by its ``Date``."""
+    return _date(headers.get("Date"))
+
+
 def _number(value: str | None) -> float | None:
     try:
         number = float(value) if value is not None else math.nan

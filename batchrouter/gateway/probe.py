@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import aiohttp
 import orjson
@@ -10,8 +11,10 @@ import orjson
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import GatewaySettings, Settings
+from batchrouter.core.surroundings import clock_finding
 from batchrouter.core.version import VERSION
 from batchrouter.gateway.failures import kind
+from batchrouter.gateway.headers import answered_at
 from batchrouter.gateway.session import bounded, endpoint, new_session
 
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=20)
@@ -39,14 +42,19 @@ async def _check(gateway: GatewaySettings, key: str | None, wanted: list[str]) -
         new_session(gateway, key, version=VERSION) as session,
         session.get(url, allow_redirects=False, proxy=gateway.proxy, timeout=PROBE_TIMEOUT) as response,
     ):
-        status, body = response.status, await bounded(response, LIST_BYTES_MOST)
+        status, there = response.status, answered_at(response.headers)
+        body = await bounded(response, LIST_BYTES_MOST)
     if status in (401, 403):
         return [Finding("error", f"{gateway.base_url} refuses the key ({status})", "Check the key and its rights.")]
     if 300 <= status < 400:
         return [Finding("error", f"{gateway.base_url} redirects ({status})", "Put the address it means into base_url.")]
     if status != 200:
         return [Finding("warning", f"{url} answers {status}: models cannot be checked", "Try a small run: --limit 5.")]
-    return [Finding("ok", f"{gateway.base_url} answers"), *_models(_names(body), wanted)]
+    return [Finding("ok", f"{gateway.base_url} answers"), *_clock(there), *_models(_names(body), wanted)]
+
+
+def _clock(there: datetime | None) -> list[Finding]:
+    return [] if there is None else [clock_finding(datetime.now(UTC), there)]
 
 
 def _unreachable(gateway: GatewaySettings, error: Exception) -> Finding:

@@ -45,12 +45,22 @@ class InputStream:
     """The decompressed bytes of one input. Read by one thread at a time."""
 
     def __init__(
-        self, stream: Readable, name: str, broken: dict[type[Exception], str], polled: _Polled | None = None
+        self,
+        stream: Readable,
+        name: str,
+        broken: dict[type[Exception], str],
+        polled: _Polled | None = None,
+        file: io.BufferedReader | None = None,
     ) -> None:
         self._stream = stream
         self._name = name
         self._broken = broken
         self._polled = polled
+        self._file = file
+
+    def file_position(self) -> int:
+        """How many bytes of a regular file have been taken, as they are on disk; 0 for a pipe."""
+        return self._file.tell() if self._file else 0
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, ``b""`` at the end. Raises BrokenStream or InputMissing."""
@@ -88,7 +98,7 @@ def open_input(path: str, stdin: BinaryIO | None = None) -> InputStream:
     except BaseException:
         source.close()
         raise
-    return InputStream(stream, path, broken, polled)
+    return InputStream(stream, path, broken, polled, None if polled else file)
 
 
 def _open_file(path: str) -> io.BufferedReader:

@@ -44,10 +44,14 @@ class Gateway:
 
     reply: Callable[[dict[str, Any], int], Any] = lambda _body, _n: completion()
     requests: list[dict[str, Any]] = field(default_factory=list)
+    models_headers: dict[str, str] = field(default_factory=dict)
     paid_nano: int = 0
     base_url: str = ""
     in_flight: int = 0
     most_in_flight: int = 0
+
+    async def list_models(self, _request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in PRICES]}, headers=self.models_headers)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
@@ -81,6 +85,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     one = Gateway()
     app = web.Application()
     app.router.add_post("/v1/chat/completions", one.handle)
+    app.router.add_get("/v1/models", one.list_models)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -1,0 +1,55 @@
+"""What this machine gives a run: room on the disk, the kind of filesystem, open files, the SQLite that is used."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sqlite3
+from pathlib import Path
+
+from batchrouter.core.filesystems import filesystem_finding, is_network, kind_of
+from batchrouter.core.findings import Finding
+from batchrouter.core.room import need, room_finding
+from batchrouter.core.settings import Settings
+from batchrouter.core.surroundings import calls_in_flight_most, descriptors_finding, sqlite_finding
+from batchrouter.intake.sampling import sample
+from batchrouter.store.ballast import ballast_bytes
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def machine_findings(settings: Settings, db: Path) -> list[Finding]:
+    """What concerns every run of these settings on this database."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = None if soft == resource.RLIM_INFINITY else soft
+    filesystem = filesystem_finding(_kind_below(db), str(_folder(db)))
+    return [
+        *([filesystem] if filesystem else []),
+        sqlite_finding(sqlite3.sqlite_version_info),
+        descriptors_finding(limit, calls_in_flight_most(settings)),
+    ]
+
+
+def room_for(source: Path, settings: Settings, db: Path) -> Finding:
+    """Whether the database of a whole run of a regular file has room. Raises InputMissing, or ConfigurationError."""
+    longest = max(tier.max_output_tokens for tier in settings.tier.values())
+    wanted = need(sample(str(source)), output_tokens_most=longest, ballast_bytes=ballast_bytes(settings, None))
+    folder = _folder(db)
+    return room_finding(wanted, shutil.disk_usage(folder).free, str(folder), output_tokens_most=longest)
+
+
+def network_filesystem(db: Path) -> Finding | None:
+    """A warning if the database lies on a filesystem of a network."""
+    kind = _kind_below(db)
+    return filesystem_finding(kind, str(_folder(db))) if is_network(kind) else None
+
+
+def _kind_below(db: Path) -> str | None:
+    try:
+        return kind_of(_MOUNTS.read_text(errors="replace"), str(_folder(db)))
+    except OSError:  # not every system has this table
+        return None
+
+
+def _folder(db: Path) -> Path:
+    return db.parent.resolve()
