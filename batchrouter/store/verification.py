@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Literal
 
@@ -48,9 +48,7 @@ def violations(connection: sqlite3.Connection) -> list[Finding]:
 
     Never raises for what the file holds: what cannot be read is a finding.
     """
-    connection.execute("BEGIN")
-    text_factory, connection.text_factory = connection.text_factory, _text
-    try:
+    with reading_as_of_now(connection):
         settings = _settings_reader(connection)
         findings = [finding("the file is sound", _integrity(connection))]
         findings.append(finding("the schema is the program's", _schema(connection)))
@@ -62,9 +60,18 @@ def violations(connection: sqlite3.Connection) -> list[Finding]:
         findings.append(finding("each baseline is what the same tokens cost there", _baselines(connection, settings)))
         findings.append(finding("times are in order", _rows(connection, TIMES_IN_ORDER), "warning", _CLOCK_ADVICE))
         return findings
+
+
+@contextmanager
+def reading_as_of_now(connection: sqlite3.Connection) -> Iterator[None]:
+    """All queries see one moment; text that is none is read with marks in the place of what is wrong."""
+    text_factory, connection.text_factory = connection.text_factory, _text
+    connection.execute("BEGIN")
+    try:
+        yield
     finally:
-        connection.text_factory = text_factory
         connection.execute("ROLLBACK")
+        connection.text_factory = text_factory
 
 
 def finding(
@@ -167,9 +174,9 @@ def _charged_rightly(row: sqlite3.Row, settings: Settings) -> bool:
     if reported is not None and not _is_trusted(row, settings):
         return False
     if row["version"] != VERSION:
-        return source != "table" or (prices is not None and cost == cost_nano(_usage(row), prices))
+        return source != "table" or (prices is not None and cost == cost_nano(usage_of(row), prices))
     error = ErrorClass(row["error_class"]) if row["state"] != "ok" else None
-    usage = None if row["input_tokens"] is None else _usage(row)
+    usage = None if row["input_tokens"] is None else usage_of(row)
     outcome = Outcome(row["state"], error, usage=usage, reported_cost_nano=reported)
     return (cost, source) == charge(outcome, prices, row["reserved_nano"])
 
@@ -183,12 +190,13 @@ def _baselines(connection: sqlite3.Connection, settings: SettingsReader) -> Iter
     for row in connection.execute(_BASELINES):
         known = settings(row["config"])
         prices = known.baseline_prices(row["requested_model"]) if known else None
-        expected = cost_nano(_usage(row), prices) if prices and row["input_tokens"] is not None else None
+        expected = cost_nano(usage_of(row), prices) if prices and row["input_tokens"] is not None else None
         if known and row["baseline_nano"] != expected:
             yield f"run {row['run']}, line {row['line']}"
 
 
-def _usage(row: sqlite3.Row) -> Usage:
+def usage_of(row: sqlite3.Row) -> Usage:
+    """The token counts of a row that has them."""
     return Usage(
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],

@@ -1,0 +1,176 @@
+"""``verify`` notices what anybody alters: every column of every table in turn, and every row that goes or comes.
+
+What it cannot notice stands in ``UNNOTICED``, with the reason; the table must be exact in both directions.
+"""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchrouter import api
+from batchrouter.assembly import examination
+from batchrouter.core.errors import DatabaseUnfit
+from batchrouter.store import migrations
+from tests.canary import CANARY
+from tests.store.every_kind import write_every_kind
+
+Altered = dict[str, set[str]]
+
+TABLES = (
+    "attempts",
+    "counters",
+    "decisions",
+    "records",
+    "requests",
+    "results",
+    "run_configs",
+    "runs",
+    "schema_migrations",
+)
+KINDS = {
+    "attempts": "run, state, error_class, cost_source, tier",
+    "results": "run, state, error_class, generation",
+    "records": "run, state, generation, tier",
+    "requests": "run, needs, choices, expect IS NULL, metadata IS NULL, body IS NULL",
+    "decisions": "run, router, tier",
+    "counters": "run, records = 0",
+}
+"""What makes two rows of a table alike, so that one of them is enough; of other tables each row is altered."""
+
+UNNOTICED: dict[str, tuple[str, str]] = {}
+"""By column (or ``deleted``, ``doubled``): which alterations go unnoticed in some row, and why nothing could tell them."""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a database with a row of every kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_KEY", CANARY)
+        patch.setattr("batchrouter.core.retry.BACKOFF_BASE_S", 0.0)
+        path = asyncio.run(write_every_kind(tmp_path_factory.mktemp("every")))
+    assert [finding.what for finding in api.verify(path) if finding.level != "ok"] == []
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    return path.read_bytes()
+
+
+def opened(image: bytes) -> sqlite3.Connection:
+    """A copy of the database in memory, for a person who knows no rules."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.deserialize(image)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def is_noticed(image: bytes, alter: Callable[[sqlite3.Connection], None]) -> bool:
+    """Whether the file refuses the alteration, or the program the file, or ``verify`` finds something."""
+    connection = opened(image)
+    try:
+        alter(connection)
+        assert connection.total_changes > 0
+        migrations.pending(connection, migrations.shipped())
+        return any(finding.level != "ok" for finding in examination.verify(connection))
+    except (sqlite3.IntegrityError, DatabaseUnfit):
+        return True
+    finally:
+        connection.close()
+
+
+def columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """The table's columns with their types."""
+    return {row["name"]: row["type"] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
+def representatives(connection: sqlite3.Connection, table: str) -> list[sqlite3.Row]:
+    """One row of every kind."""
+    key = ", ".join(f'"{name}"' for name in primary_key(connection, table))
+    kinds = KINDS.get(table, key)
+    return list(connection.execute(f"SELECT *, min({key.split(',')[-1]}) FROM {table} GROUP BY {kinds} ORDER BY {key}"))
+
+
+def primary_key(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [row["name"] for row in connection.execute(f"PRAGMA table_info({table})") if row["pk"]]
+
+
+def alterations(kind: str, value: Any, others: list[Any]) -> Iterator[tuple[str, Any]]:
+    """What somebody may write over a value: by a name, and what then stands there."""
+    yield "null", None
+    yield from (("other", other) for other in others if other != value)
+    if kind == "INTEGER":
+        yield from ((("more", (value or 0) + 1), ("less", (value or 0) - 1), ("zero", 0)))
+        yield "negative", -1 if value is None else -abs(value) - 1
+    elif kind == "TEXT":
+        yield from (("longer", (value or "") + "x"), ("empty", ""))
+    else:
+        yield from (("longer", (value or b"") + b"x"), ("empty", b""))
+
+
+def others_of(connection: sqlite3.Connection, table: str, column: str) -> list[Any]:
+    """Values that stand in the column elsewhere: the few that it has, or some of the many."""
+    sql = f'SELECT DISTINCT "{column}" FROM {table} WHERE "{column}" IS NOT NULL ORDER BY 1 LIMIT 6'
+    return [row[0] for row in connection.execute(sql)]
+
+
+def key_of(row: sqlite3.Row, key: list[str]) -> tuple[str, list[Any]]:
+    return " AND ".join(f'"{name}" = ?' for name in key), [row[name] for name in key]
+
+
+def unnoticed_changes(image: bytes, table: str) -> Altered:
+    """By column: the alterations of some row that nothing notices."""
+    unnoticed: Altered = defaultdict(set)
+    connection = opened(image)
+    key = primary_key(connection, table)
+    for column, kind in columns(connection, table).items():
+        others = others_of(connection, table, column)
+        for row in representatives(connection, table):
+            where, values = key_of(row, key)
+            for name, value in dict.fromkeys(alterations(kind, row[column], others)):
+                sql = f'UPDATE {table} SET "{column}" = ? WHERE {where}'
+                if value == row[column] or name in unnoticed[column]:
+                    continue
+                if not is_noticed(image, lambda one, s=sql, v=[value, *values]: one.execute(s, v)):
+                    unnoticed[column].add(name)
+                    print(table, column, name, values, row[column], "->", value)
+    connection.close()
+    return {column: names for column, names in unnoticed.items() if names}
+
+
+def unnoticed_rows(image: bytes, table: str) -> Altered:
+    """``deleted`` and ``doubled``, with the keys of the rows whose going or coming nothing notices."""
+    unnoticed: Altered = defaultdict(set)
+    connection = opened(image)
+    key, names = primary_key(connection, table), columns(connection, table)
+    for row in connection.execute(f"SELECT * FROM {table}").fetchall():
+        where, values = key_of(row, key)
+        place = ",".join(str(value) for value in values)
+        if not is_noticed(image, lambda one, w=where, v=values: one.execute(f"DELETE FROM {table} WHERE {w}", v)):
+            unnoticed["deleted"].add(place)
+        for step in (1, 1000):
+            last = key[-1] if names[key[-1]] == "INTEGER" else key[0]
+            chosen = ", ".join(f'"{name}" + {step}' if name == last else f'"{name}"' for name in names)
+            sql = f"INSERT INTO {table} SELECT {chosen} FROM {table} WHERE {where}"
+            if not is_noticed(image, lambda one, s=sql, v=values: one.execute(s, v)):
+                unnoticed["doubled"].add(place)
+    connection.close()
+    return unnoticed
+
+
+def test_every_table_is_altered_here(image: bytes) -> None:
+    tables = opened(image).execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    assert tuple(row[0] for row in tables) == TABLES
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_each_column_that_is_altered_is_noticed_or_named_here(image: bytes, table: str) -> None:
+    named = {
+        column.removeprefix(f"{table}."): set(names.split())
+        for column, (names, _why) in UNNOTICED.items()
+        if column.startswith(f"{table}.")
+    }
+    assert unnoticed_changes(image, table) == named
