@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
+
+import orjson
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of
 from batchrouter.core.checks import Expectation, failed_check
 from batchrouter.core.findings import Finding
 from batchrouter.core.pricing import Usage
-from batchrouter.core.records import Record
+from batchrouter.core.records import Decision, Record, Request
 from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
 from batchrouter.engine.deciding import Deciding
@@ -22,9 +25,15 @@ from batchrouter.gateway.decoding import decode
 from batchrouter.intake.parser import read_again
 from batchrouter.intake.raw_object import BadLine
 from batchrouter.store import runs
-from batchrouter.store.verification import finding, reading_as_of_now, usage_of
+from batchrouter.store.examining import finding, reading_as_of_now
+from batchrouter.store.verification import usage_of
 
 _OF_THIS_VERSION = "SELECT run FROM run_configs GROUP BY run HAVING min(version) = :version AND max(version) = :version"
+_ROUTED_OTHERWISE = "SELECT 1 FROM decisions WHERE run = ? AND (router = 'none') <> ? LIMIT 1"
+_NOT_TIMED = f"""
+    SELECT 'run ' || run || ', line ' || line || ', attempt ' || attempt FROM attempts WHERE run IN ({_OF_THIS_VERSION})
+        AND ((latency_ms IS NULL AND (status_code IS NOT NULL OR error_class IN ('reset', 'lost')))
+            OR (state = 'error' AND status_code >= 400 AND substr(error, 1, 4) <> status_code || ':'))"""
 _ANSWERED = f"""
     SELECT s.run, s.line, s.generation, s.answer, s.finish_reason, s.response, a.state, a.status_code, a.output_cap,
         a.error_class, a.error, a.model_served, a.response_id, a.input_tokens, a.cached_tokens, a.output_tokens,
@@ -34,7 +43,7 @@ _ANSWERED = f"""
 _REQUESTED = f"""
     SELECT q.*, r.task, r.id, r.digest, r."offset", d.tier, d.router, d.reason FROM requests q
     JOIN records r ON r.run = q.run AND r.line = q.line LEFT JOIN decisions d ON d.run = q.run AND d.line = q.line
-    WHERE q.run IN ({_OF_THIS_VERSION}) AND q.body IS NOT NULL"""
+    WHERE q.run IN ({_OF_THIS_VERSION})"""
 
 
 def retraced(connection: sqlite3.Connection) -> list[Finding]:
@@ -42,6 +51,7 @@ def retraced(connection: sqlite3.Connection) -> list[Finding]:
     with reading_as_of_now(connection):
         return [
             finding("each run has the settings that it was begun with", _fixed(connection)),
+            finding("each answered call was timed, and each refusal names its status", _timed(connection)),
             finding("each answer is what the response behind it says", _answers(connection)),
             finding("each request and its tier are what its body makes of them", _requests(connection)),
         ]
@@ -52,8 +62,14 @@ def _fixed(connection: sqlite3.Connection) -> Iterator[str]:
     for run in runs.all_runs(connection):
         for (text,) in connection.execute("SELECT settings FROM run_configs WHERE run = ?", (run.run,)):
             settings = Settings.model_validate_json(text)
-            if settings_of(run, settings)[0].fixed_at_intake() != settings.fixed_at_intake():
+            own, options = settings_of(run, settings)
+            others = connection.execute(_ROUTED_OTHERWISE, (run.run, options.no_routing)).fetchone()
+            if others or own.fixed_at_intake() != settings.fixed_at_intake():
                 yield f"run {run.run}"
+
+
+def _timed(connection: sqlite3.Connection) -> Iterator[str]:
+    return (row[0] for row in connection.execute(_NOT_TIMED, {"version": VERSION}))
 
 
 def _answers(connection: sqlite3.Connection) -> Iterator[str]:
@@ -108,18 +124,25 @@ def _deciding_of_runs(connection: sqlite3.Connection) -> Callable[[int], Decidin
 
 def _requested(row: sqlite3.Row, deciding: Deciding) -> bool:
     try:
-        request, text = read_again(row["body"].encode(), row["task"])
-    except BadLine:
+        if row["metadata"] is not None:
+            orjson.loads(row["metadata"])
+        if row["expect"] is not None:
+            Expectation.model_validate_json(row["expect"])
+        return row["body"] is None or _read_alike(row, deciding)
+    except (BadLine, ValueError):
         return False
+
+
+def _read_alike(row: sqlite3.Row, deciding: Deciding) -> bool:
+    request, text = read_again(row["body"].encode(), row["task"])
+    request = replace(request, requested_model=row["requested_model"])
     pinned = row["tier"] if row["router"] == "pin" else None
     record = Record(row["line"], row["offset"], row["digest"], row["id"], request, text, row["task"], pinned)
-    decision = deciding.of(record)
-    return (
-        request.body == row["body"].encode()
-        and (request.prompt_bytes, request.images, request.choices)
-        == (row["prompt_bytes"], row["images"], row["choices"])
-        and (request.max_output_tokens, ",".join(sorted(request.needs))) == (row["max_output_tokens"], row["needs"])
-        and decision is not None
-        and (decision.tier, decision.router) == (row["tier"], row["router"])
-        and (decision.reason == row["reason"] or decision.router == "none")
+    decision = Decision(row["tier"], row["reason"], row["router"]) if row["router"] else None
+    stored = Request(
+        row["body"].encode(),
+        *(row["prompt_bytes"], row["images"], row["choices"], row["max_output_tokens"]),
+        frozenset(row["needs"].split(",")) if row["needs"] else frozenset(),
+        row["requested_model"],
     )
+    return request == stored and deciding.of(record) == decision

@@ -66,7 +66,7 @@ INVARIANTS = {
     "each row's run and configuration are there": """
         SELECT "table" || ' refers to a row of ' || parent || ' that is missing' FROM pragma_foreign_key_check""",
     "each run ended as its state says": f"""
-        SELECT 'run ' || run FROM runs u WHERE name = '' OR NOT (input = '-' OR substr(input, 1, 1) = '/') OR (CASE state
+        SELECT 'run ' || run FROM runs u WHERE name = '' OR stop_reason = '' OR NOT (input = '-' OR substr(input, 1, 1) = '/') OR (CASE state
             WHEN 'running' THEN exit_code IS NULL AND stop_reason IS NULL AND finished_at IS NULL AND epoch > 0
             WHEN 'finished' THEN exit_code IN (0, 3) AND stop_reason IS NULL AND finished_at IS NOT NULL
                 AND intake_state <> 'reading' AND epoch > 0
@@ -139,7 +139,7 @@ INVARIANTS = {
         LEFT JOIN decisions d ON d.run = s.run AND d.line = s.line
         WHERE s.escalated_from IS NOT iif(d.tier IS NOT s.tier, d.tier, NULL) OR (CASE s.state
             WHEN 'done' THEN s.attempt IS NOT NULL AND s.error_class IS NULL AND s.error IS NULL
-            ELSE s.error_class IS NOT NULL AND s.error IS NOT NULL AND s.baseline_nano IS NULL END) IS NOT 1
+            ELSE s.error_class IS NOT NULL AND s.error <> '' AND s.baseline_nano IS NULL END) IS NOT 1
             OR (s.attempt IS NULL AND (s.model IS NOT NULL OR s.answer IS NOT NULL OR s.finish_reason IS NOT NULL
                 OR s.response IS NOT NULL OR s.error_class NOT IN ('rejected', 'unsupported', 'size', 'poison')))
             OR (s.state = 'rejected') <> (s.error_class IS 'rejected')
@@ -157,9 +157,11 @@ INVARIANTS = {
     "each failure without an answer of its own has its cause": """
         SELECT 'run ' || s.run || ', line ' || s.line FROM results s
         LEFT JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.generation = s.generation
-        WHERE s.attempt IS NULL AND s.error_class IN ('size', 'poison')
-        GROUP BY s.run, s.line, s.generation HAVING CASE s.error_class WHEN 'poison' THEN total(a.error_class = 'crash') < 3
-            ELSE total(a.error_class = 'size') < 1 END""",
+        WHERE s.attempt IS NULL AND s.state = 'failed'
+        GROUP BY s.run, s.line, s.generation HAVING CASE s.error_class
+            WHEN 'poison' THEN total(a.error_class = 'crash') < 3
+            ELSE total(a.error_class = 'size' AND a.tier IS s.tier) <> (s.error_class = 'size')
+                OR (s.error_class = 'size' AND total(a.error_class = 'size' AND a.tier IS s.tier AND a.error = s.error) <> 1) END""",
     "attempts of a record are numbered from 1 without a gap": """
         SELECT 'run ' || run || ', line ' || line FROM attempts
         GROUP BY run, line HAVING min(attempt) <> 1 OR max(attempt) <> count(*)""",
@@ -171,14 +173,15 @@ INVARIANTS = {
             OR a.attempt > s.attempt OR (a.state = 'open' AND s.line IS NOT NULL)""",
     "the attempts of a record go up, in generations and tiers": f"""
         {_TIERS} SELECT {_ATTEMPT} FROM (
-            SELECT b.*, t.place, d.tier AS decided, lag(b.generation) OVER w AS generation_before, lag(t.place) OVER w AS place_before
+            SELECT b.*, t.place, d.tier AS decided, lag(b.generation) OVER w AS generation_before, lag(t.place) OVER w AS place_before,
+                lag(b.state) OVER w AS state_before
             FROM attempts b LEFT JOIN tiers t ON t.run = b.run AND t.tier = b.tier
             LEFT JOIN decisions d ON d.run = b.run AND d.line = b.line
             WINDOW w AS (PARTITION BY b.run, b.line ORDER BY b.attempt)) a
         LEFT JOIN tiers first ON first.run = a.run AND first.tier = a.decided
         LEFT JOIN records r ON r.run = a.run AND r.line = a.line
         LEFT JOIN tiers last ON last.run = a.run AND last.tier = r.tier
-        WHERE a.generation < a.generation_before OR (a.place IS NULL) <> (a.decided IS NULL) OR a.place < first.place
+        WHERE a.generation < a.generation_before OR a.state_before = 'open' OR (a.place IS NULL) <> (a.decided IS NULL) OR a.place < first.place
             OR (a.generation = a.generation_before AND a.place < a.place_before)
             OR (a.generation = r.generation AND a.place > last.place)""",
     "each attempt ran under a configuration of its run, and asked for an answer": f"""
@@ -188,7 +191,8 @@ INVARIANTS = {
         SELECT 'run ' || a.run || ', line ' || a.line FROM attempts a JOIN runs u ON u.run = a.run
         WHERE a.state = 'open' AND u.state <> 'running'""",
     "each open attempt says nothing yet, each ended one says how": f"""
-        SELECT {_ATTEMPT} FROM attempts a WHERE a.reserved_nano < 0 OR a.output_cap < 1 OR (CASE WHEN a.state = 'open'
+        SELECT {_ATTEMPT} FROM attempts a WHERE a.reserved_nano < 0 OR a.output_cap < 1
+            OR '' IN (coalesce(error, '-'), coalesce(model_served, '-'), coalesce(response_id, '-')) OR (CASE WHEN a.state = 'open'
             THEN coalesce(status_code, error_class, error, cost_nano, cost_source, latency_ms, input_tokens, cached_tokens,
                 output_tokens, reasoning_tokens, cache_write_tokens, model_served, response_id) IS NULL
             ELSE (error_class IS NULL) = (error IS NULL) AND cost_source IS NOT NULL AND (cost_nano >= 0) IS NOT 0
@@ -220,7 +224,8 @@ TIMES_IN_ORDER = """
     SELECT 'run ' || c.run || ', configuration ' || c.config FROM run_configs c JOIN runs u ON u.run = c.run
     WHERE c.started_at < u.started_at
     UNION ALL SELECT 'run ' || a.run || ', line ' || a.line || ', attempt ' || a.attempt FROM attempts a
-    JOIN run_configs c ON c.config = a.config WHERE a.started_at < c.started_at OR a.ended_at < a.started_at
+    JOIN run_configs c ON c.config = a.config JOIN runs u ON u.run = a.run
+    WHERE a.started_at < c.started_at OR a.ended_at < a.started_at OR a.ended_at > u.finished_at
     UNION ALL SELECT 'run ' || s.run || ', line ' || s.line FROM results s JOIN runs u ON u.run = s.run
     WHERE s.finished_at < u.started_at OR s.finished_at > u.finished_at
     UNION ALL SELECT 'run ' || run FROM runs WHERE finished_at < started_at"""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from functools import cache
-from typing import Literal
 
 from batchrouter.core.charging import charge
 from batchrouter.core.errors import ExitCode
@@ -18,13 +16,9 @@ from batchrouter.core.run_end import exit_code
 from batchrouter.core.settings import Settings, TierSettings
 from batchrouter.core.tokens import most_input_tokens
 from batchrouter.core.version import VERSION
-from batchrouter.store import migrations
+from batchrouter.store.examining import CLOCK_ADVICE, UNREADABLE, finding, reading_as_of_now
 from batchrouter.store.invariants import INVARIANTS, TIMES_IN_ORDER
-
-_ADVICE = "Keep a copy of the file; something else than batchrouter wrote to it."
-_CLOCK_ADVICE = "The clock of the machine was set back, or something else than batchrouter wrote to the file."
-_UNREADABLE = (sqlite3.Error, ValueError, LookupError, TypeError, ArithmeticError)
-"""What values raise that nothing of this program wrote."""
+from batchrouter.store.soundness import integrity, schema, texts
 
 _BY_STATE = "SELECT state, sum(records) FROM counters WHERE run = ? GROUP BY state"
 _CHARGED = """
@@ -50,65 +44,21 @@ def violations(connection: sqlite3.Connection) -> list[Finding]:
     """
     with reading_as_of_now(connection):
         settings = _settings_reader(connection)
-        findings = [finding("the file is sound", _integrity(connection))]
-        findings.append(finding("the schema is the program's", _schema(connection)))
+        findings = [finding("the file is sound", integrity(connection))]
+        findings.append(finding("the schema is the program's", schema(connection)))
+        findings.append(finding("every text is text", texts(connection)))
         findings.append(finding("each configuration can be read", _configurations(connection, settings)))
         findings += [finding(name, _rows(connection, sql)) for name, sql in INVARIANTS.items()]
         findings.append(finding("each finished run has the exit code of its records", _exit_codes(connection)))
         findings.append(finding("each call is one that its configuration makes", _calls(connection, settings)))
         findings.append(finding("each attempt costs what its tokens and prices make", _charges(connection, settings)))
         findings.append(finding("each baseline is what the same tokens cost there", _baselines(connection, settings)))
-        findings.append(finding("times are in order", _rows(connection, TIMES_IN_ORDER), "warning", _CLOCK_ADVICE))
+        findings.append(finding("times are in order", _rows(connection, TIMES_IN_ORDER), "warning", CLOCK_ADVICE))
         return findings
-
-
-@contextmanager
-def reading_as_of_now(connection: sqlite3.Connection) -> Iterator[None]:
-    """All queries see one moment; text that is none is read with marks in the place of what is wrong."""
-    text_factory, connection.text_factory = connection.text_factory, _text
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.text_factory = text_factory
-
-
-def finding(
-    name: str, broken: Iterator[str], level: Literal["error", "warning"] = "error", advice: str = _ADVICE
-) -> Finding:
-    """``ok`` where nothing is broken, else how often it is and where first."""
-    try:
-        first = next(broken, None)
-        more = sum(1 for _ in broken)
-    except _UNREADABLE as error:
-        return Finding("error", f"cannot be told: {name}: {error}", _ADVICE)
-    if first is None:
-        return Finding("ok", name)
-    where = f"{first}, and {more} more" if more else first
-    return Finding(level, f"not so: {name}: {where}", advice)
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
 
 
 def _rows(connection: sqlite3.Connection, sql: str) -> Iterator[str]:
     return (row[0] or "a row without a key" for row in connection.execute(sql))
-
-
-def _integrity(connection: sqlite3.Connection) -> Iterator[str]:
-    return (row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok")
-
-
-def _schema(connection: sqlite3.Connection) -> Iterator[str]:
-    """Tables, views, triggers and indexes are what the migrations make; more of them are a person's own."""
-    sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        for migration in migrations.shipped():
-            fresh.executescript(migrations.script(migration, ""))
-        found = dict(tuple(row) for row in connection.execute(sql))
-        yield from (name for name, made in fresh.execute(sql) if found.get(name) != made)
 
 
 def _settings_reader(connection: sqlite3.Connection) -> SettingsReader:
@@ -117,7 +67,7 @@ def _settings_reader(connection: sqlite3.Connection) -> SettingsReader:
         row = connection.execute("SELECT settings FROM run_configs WHERE config = ?", (config,)).fetchone()
         try:
             return Settings.model_validate_json(row[0])
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
 
     return settings
@@ -158,7 +108,7 @@ def _is_bounded(row: sqlite3.Row, settings: Settings) -> bool:
     prices = settings.prices[row["model"]]
     tokens = most_input_tokens(row["prompt_bytes"], row["images"])
     worst = worst_case_nano(tokens, cap, row["choices"], prices) if prices else None
-    return row["output_cap"] == cap and row["reserved_nano"] == worst
+    return (row["output_cap"], row["reserved_nano"]) == (cap, worst)
 
 
 def _charges(connection: sqlite3.Connection, settings: SettingsReader) -> Iterator[str]:
@@ -183,7 +133,7 @@ def _charged_rightly(row: sqlite3.Row, settings: Settings) -> bool:
 
 def _is_trusted(row: sqlite3.Row, settings: Settings) -> bool:
     gateway = settings.gateway.get(row["gateway"])
-    return row["status_code"] == 200 and gateway is not None and gateway.trust_reported_cost is not None
+    return bool(gateway and gateway.trust_reported_cost and row["status_code"] == 200)
 
 
 def _baselines(connection: sqlite3.Connection, settings: SettingsReader) -> Iterator[str]:
