@@ -69,7 +69,7 @@ def _fixed(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _timed(connection: sqlite3.Connection) -> Iterator[str]:
-    return (row[0] for row in connection.execute(_NOT_TIMED, {"version": VERSION}))
+    yield from (row[0] for row in connection.execute(_NOT_TIMED, {"version": VERSION}))
 
 
 def _answers(connection: sqlite3.Connection) -> Iterator[str]:

@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from batchrouter.core.errors import BatchRouterError
 from batchrouter.core.findings import Finding
 
 ADVICE = "Keep a copy of the file; something else than batchrouter wrote to it."
 CLOCK_ADVICE = "The clock of the machine was set back, or something else than batchrouter wrote to the file."
-UNREADABLE = (sqlite3.Error, ValueError, LookupError, TypeError, ArithmeticError)
+UNREADABLE = (
+    sqlite3.Error,
+    RecursionError,
+    BatchRouterError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+)
 """What values raise that this program did not write."""
 
 

@@ -12,7 +12,7 @@ from batchrouter.store import migrations
 
 def integrity(connection: sqlite3.Connection) -> Iterator[str]:
     """What SQLite itself finds in its pages, indexes and constraints."""
-    return (row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok")
+    yield from (row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok")
 
 
 def schema(connection: sqlite3.Connection) -> Iterator[str]:

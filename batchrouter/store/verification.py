@@ -58,7 +58,8 @@ def violations(connection: sqlite3.Connection) -> list[Finding]:
 
 
 def _rows(connection: sqlite3.Connection, sql: str) -> Iterator[str]:
-    return (row[0] or "a row without a key" for row in connection.execute(sql))
+    for row in connection.execute(sql):
+        yield row[0] or "a row without a key"
 
 
 def _settings_reader(connection: sqlite3.Connection) -> SettingsReader:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from batchrouter import api
+from batchrouter.assembly import examination
 from batchrouter.assembly.retracing import retraced
 from batchrouter.core.errors import DatabaseUnfit
 from batchrouter.store import migrations
@@ -233,19 +234,32 @@ def test_every_table_is_altered_here(image: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "column", ["runs.fixed", "run_configs.settings", "requests.body", "requests.expect", "results.response"]
+)
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"tiers": 1}', '{"messages": [1]}', "[" * 2000])
+def test_json_that_is_none_or_another_is_a_finding_of_each_check_and_never_an_exception(
+    image: bytes, column: str, text: str
+) -> None:
+    table, name = column.split(".")
+    connection = opened(image)
+    connection.execute(f"UPDATE {table} SET {name} = ?", (text,))
+    assert any(finding.level == "error" for finding in examination.verify(connection))
+    connection.close()
+
+
+@pytest.mark.parametrize(
     "alteration",
     [
         "DROP TRIGGER records_recounted",
         "DROP INDEX records_queued",
         "DROP VIEW answers; CREATE VIEW answers AS SELECT 1 AS run, 0 AS cost_nano",
-        "ALTER TABLE results DROP COLUMN response",
         "DROP TABLE decisions",
     ],
 )
 def test_a_schema_that_somebody_altered_is_noticed(image: bytes, alteration: str) -> None:
     connection = opened(image)
     connection.executescript(alteration)
-    assert any(finding.level == "error" for check in CHECKS for finding in check(connection))
+    assert any(finding.level == "error" for finding in examination.verify(connection))
     connection.close()
 
 
