@@ -33,11 +33,13 @@ _ROUTED_OTHERWISE = "SELECT 1 FROM decisions WHERE run = ? AND (router = 'none')
 _NOT_TIMED = f"""
     SELECT 'run ' || run || ', line ' || line || ', attempt ' || attempt FROM attempts WHERE run IN ({_OF_THIS_VERSION})
         AND ((latency_ms IS NULL AND (status_code IS NOT NULL OR error_class IN ('reset', 'lost')))
-            OR (state = 'error' AND status_code >= 400 AND substr(error, 1, 4) <> status_code || ':'))"""
+            OR (state = 'error' AND status_code >= 400 AND error <> 'purged'
+                AND substr(error, 1, 4) <> status_code || ':'))"""
 _ANSWERED = f"""
     SELECT s.run, s.line, s.generation, s.answer, s.finish_reason, s.response, a.state, a.status_code, a.output_cap,
         a.error_class, a.error, a.model_served, a.response_id, a.input_tokens, a.cached_tokens, a.output_tokens,
-        a.reasoning_tokens, a.cache_write_tokens, q.max_output_tokens, q.expect
+        a.reasoning_tokens, a.cache_write_tokens, q.max_output_tokens, q.expect,
+        q.body IS NULL AS is_cleared
     FROM results s JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.attempt = s.attempt
     JOIN requests q ON q.run = s.run AND q.line = s.line WHERE s.run IN ({_OF_THIS_VERSION})"""
 _REQUESTED = f"""
@@ -90,14 +92,14 @@ def _answered(row: sqlite3.Row) -> bool:
     return (
         (outcome.state, outcome.usage) == (row["state"], _counted(row))
         and (content, finish_reason) == (row["answer"], row["finish_reason"])
-        and (error, reason or None) == (row["error_class"], row["error"])
+        and (row["is_cleared"] or (error, reason or None) == (row["error_class"], row["error"]))
         and (outcome.model_served, outcome.response_id) == (row["model_served"], row["response_id"])
     )
 
 
 def _unanswered(row: sqlite3.Row) -> bool:
-    """Whether a call may have left no response: one that was answered always does."""
-    return row["state"] != "ok" and row["answer"] is None and row["finish_reason"] is None
+    """Whether a call may have left no response: it had none, or its texts were purged."""
+    return row["answer"] is None and (row["state"] == "ok" or row["finish_reason"] is None)
 
 
 def _counted(row: sqlite3.Row) -> Usage | None:

@@ -115,12 +115,9 @@ INVARIANTS = {
         LEFT JOIN records r ON r.run = s.run AND r.line = s.line
         WHERE r.line IS NULL OR s.generation > r.generation OR s.generation < 1 OR (r.state = 'rejected') <> (s.state = 'rejected')""",
     "each record has its request, and each request its record": """
-        WITH clearing (run) AS MATERIALIZED (SELECT DISTINCT run FROM run_configs
-            WHERE json_extract(iif(json_valid(settings), settings, '{}'), '$.run.keep_requests') = 'until_done')
         SELECT 'run ' || r.run || ', line ' || r.line FROM records r
         LEFT JOIN requests q ON q.run = r.run AND q.line = r.line
-        WHERE (r.state <> 'rejected') <> (q.line IS NOT NULL) OR (q.line IS NOT NULL AND q.body IS NULL
-            AND (r.state <> 'done' OR r.run NOT IN (SELECT run FROM clearing)))
+        WHERE (r.state <> 'rejected') <> (q.line IS NOT NULL) OR (r.state = 'queued' AND q.body IS NULL)
         UNION ALL SELECT 'run ' || q.run || ', line ' || q.line FROM requests q
         LEFT JOIN records r ON r.run = q.run AND r.line = q.line WHERE r.line IS NULL
             OR q.prompt_bytes < 0 OR q.images < 0 OR q.choices < 1 OR q.max_output_tokens < 1 OR q.requested_model = ''""",

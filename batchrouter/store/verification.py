@@ -47,7 +47,12 @@ def violations(connection: sqlite3.Connection) -> list[Finding]:
         findings = [finding("the file is sound", integrity(connection))]
         findings.append(finding("the schema is the program's", schema(connection)))
         findings.append(finding("every text is text", texts(connection)))
-        findings.append(finding("each configuration can be read", _configurations(connection, settings)))
+        findings.append(
+            finding(
+                "each configuration can be read, and counts in its run's currency",
+                _configurations(connection, settings),
+            )
+        )
         findings += [finding(name, _rows(connection, sql)) for name, sql in INVARIANTS.items()]
         findings.append(finding("each finished run has the exit code of its records", _exit_codes(connection)))
         findings.append(finding("each call is one that its configuration makes", _calls(connection, settings)))

@@ -27,6 +27,7 @@ LINES: list[dict[str, Any] | str] = [
     {"prompt": "cut"},
     {"prompt": "own cap", "max_tokens": 7, "temperature": 0.5, "expect": {"one_of": ["yes"]}, "tier": "medium"},
     {"prompt": "two choices", "n": 2, "model": "gpt-x"},
+    {"prompt": "unexpected", "expect": {"one_of": ["no"]}},
 ]
 
 

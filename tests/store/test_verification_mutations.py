@@ -75,6 +75,7 @@ UNNOTICED: dict[str, tuple[str, str]] = {
     "records.offset": ("more less other", INPUTS),
     "records.task": ("null longer other", INPUTS),
     "records.tier": ("other", "a pending record may have moved up without a call"),
+    "requests.body": ("null", "cleared, as it may be once the record has ended"),
     "requests.choices": ("more other", CLEARED),
     "requests.expect": ("null other", INPUTS),
     "requests.images": ("more", CLEARED),
@@ -245,6 +246,23 @@ def test_json_that_is_none_or_another_is_a_finding_of_each_check_and_never_an_ex
     connection.execute(f"UPDATE {table} SET {name} = ?", (text,))
     assert any(finding.level == "error" for finding in examination.verify(connection))
     connection.close()
+
+
+def test_a_run_whose_texts_were_purged_is_as_whole_as_before(image: bytes) -> None:
+    requests = (
+        "UPDATE requests SET body = NULL, metadata = NULL, expect = NULL WHERE EXISTS"
+        " (SELECT 1 FROM records r WHERE r.run = requests.run AND r.line = requests.line AND r.state <> 'queued')"
+    )
+    answers = (
+        "UPDATE results SET answer = NULL, response = NULL, error = iif(error IS NULL, NULL, 'purged') WHERE state <> 'rejected';"
+        "UPDATE attempts SET error = 'purged' WHERE error IS NOT NULL; UPDATE runs SET stop_reason = 'purged' WHERE stop_reason <> ''"
+    )
+    for purges in ((requests,), (answers,), (requests, answers)):
+        connection = opened(image)
+        for purge in purges:
+            connection.executescript(purge)
+        assert [finding.what for finding in examination.verify(connection) if finding.level != "ok"] == []
+        connection.close()
 
 
 @pytest.mark.parametrize(
