@@ -99,11 +99,20 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Search what is left; a key that was found fails the session."""
+    """Search what is left; a key that was found fails the session. A worker process passes on what it has heard."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["leaks"] = leaks
+        return
     folder = getattr(session.config, "_tmp_path_factory").getbasetemp()  # noqa: B009 - pytest gives it to fixtures only
     leaks.extend(str(path) for path in files_with_key(folder))
     if leaks and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker process has heard."""
+    leaks.extend(getattr(node, "workeroutput", {}).get("leaks", ()))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

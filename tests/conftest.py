@@ -8,6 +8,7 @@ from tests.canary import (  # noqa: F401 - hooks and fixtures of all tests
     pytest_runtest_logreport,
     pytest_sessionfinish,
     pytest_terminal_summary,
+    pytest_testnodedown,
 )
 
 settings.register_profile("every time", derandomize=True, deadline=None, database=None)

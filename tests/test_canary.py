@@ -33,12 +33,14 @@ def test_that_passes(tmp_path, capsys):
     """
 
 
-@pytest.mark.parametrize("leak", LEAKS)
-def test_a_session_that_leaks_the_key_fails_and_says_where(tmp_path: Path, leak: str) -> None:
+@pytest.mark.parametrize(
+    ("leak", "workers"), [*((leak, 0) for leak in LEAKS), ("a file", 1), ("a process", 1), ("nothing", 1)]
+)
+def test_a_session_that_leaks_the_key_fails_and_says_where(tmp_path: Path, leak: str, workers: int) -> None:
     file = tmp_path / "given_test.py"
     file.write_text(HEAD + LEAKS[leak] + "\n")
     arguments = ["-m", "pytest", "-q", "-p", "tests.canary", "-c", os.devnull, "--rootdir", str(tmp_path)]
-    arguments += ["--basetemp", str(tmp_path / "given"), str(file)]
+    arguments += ["-n", str(workers), "--basetemp", str(tmp_path / "given"), str(file)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, *arguments], env=environ, capture_output=True, text=True, check=False)
     assert "1 passed" in ended.stdout, ended.stdout

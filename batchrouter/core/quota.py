@@ -14,9 +14,13 @@ QUOTA_MOST = 161
 RETRY_COST = 23
 EARNED = 4
 """By a call that succeeds: a gateway that fails one call in seven can be kept up with, a worse one cannot."""
-PROBE_DEBT = 10
+PROBE_DEBT = 12
 PROBE_DEBT_MOST = 30
-"""A failed probe adds to the debt, a good one takes one off: three failures close together are enough."""
+"""A failed probe adds to the debt, a good one takes one off: three failures with few answers between are enough.
+
+Failures with no answer between them count once: that is an outage or a storm of refusals, which the gateway's patience
+bounds and not this quota.
+"""
 
 _NEVER_ARRIVED = frozenset({ErrorClass.NOT_SENT, ErrorClass.STOPPED, ErrorClass.CRASH})
 
@@ -32,6 +36,7 @@ class RetryQuota:
 
     tokens: int = QUOTA_MOST
     probe_debt: int = 0
+    is_failing: bool = False
 
     def take(self, cost: int) -> bool:
         """Pay for a retry; False if there is not enough."""
@@ -46,7 +51,11 @@ class RetryQuota:
 
     def probed(self, *, answered: bool) -> None:
         """A probe came back."""
-        self.probe_debt = max(0, self.probe_debt - 1) if answered else self.probe_debt + PROBE_DEBT
+        if answered:
+            self.probe_debt = max(0, self.probe_debt - 1)
+        elif not self.is_failing:
+            self.probe_debt += PROBE_DEBT
+        self.is_failing = not answered
 
     @property
     def is_exhausted(self) -> bool:

@@ -9,6 +9,9 @@ from __future__ import annotations
 TYPICAL_BYTES_PER_TOKEN = 4
 TOKENS_PER_REQUEST = 8
 IMAGE_TOKENS_MOST = 3_000
+TYPICAL_OUTPUT_TOKENS = 256
+BYTES_A_TOKEN = 10
+"""A token is some five bytes, and stands in the answer and in the response around it."""
 
 
 def typical_input_tokens(prompt_bytes: int) -> int:

@@ -9,9 +9,7 @@ from typing import Any
 from batchrouter.core.pricing import Usage, cost_nano
 from batchrouter.core.records import Decision, Record, Rejection
 from batchrouter.core.settings import Settings, TierSettings
-from batchrouter.core.tokens import typical_input_tokens
-
-TYPICAL_OUTPUT_TOKENS = 256
+from batchrouter.core.tokens import TYPICAL_OUTPUT_TOKENS, typical_input_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from batchrouter.core.settings import DEFAULT_CONCURRENCY, Settings
+from batchrouter.core.room import WAL_BYTES
+from batchrouter.core.settings import Settings
+from batchrouter.core.surroundings import calls_in_flight_most
+from batchrouter.core.tokens import BYTES_A_TOKEN
 
-WAL_BYTES = 4 * 1024 * 1024
-"""How far the write-ahead log grows before SQLite takes it into the database: a thousand pages."""
 BYTES_A_CALL = 8 * 1024
 """The pages that the rows of one answer touch, its text apart."""
-BYTES_A_TOKEN = 10
-"""A token is some five bytes, and stands in the answer and in the response around it."""
 BYTES_MOST = 32 * 1024 * 1024
 SHARE_OF_FREE = 4
 """A ballast never takes more than this part of the free room: it must not fill the disk that it guards."""
@@ -28,8 +27,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 def ballast_bytes(settings: Settings, concurrency: int | None) -> int:
     """Room for the answers of all calls in flight, each as long as its tier lets it be."""
-    calls = sum(model.concurrency or DEFAULT_CONCURRENCY for model in settings.model.values())
-    calls = min(calls, concurrency) if concurrency else calls
+    calls = calls_in_flight_most(settings, concurrency)
     tokens = max(tier.max_output_tokens for tier in settings.tier.values())
     return min(BYTES_MOST, WAL_BYTES + calls * (BYTES_A_CALL + tokens * BYTES_A_TOKEN))
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,32 @@ async def test_a_frozen_process_keeps_every_answer_that_arrived_meanwhile(job: J
     _, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     assert len(job.gateway.requests) == 50
+    job.check()
+
+
+async def test_a_thawed_process_makes_no_burst_above_its_limit(job: Job) -> None:
+    path = config(job)
+    path.write_text(path.read_text().replace("concurrency = 8", "concurrency = 8\nrpm = 600"))
+    times: list[float] = []
+    begun = asyncio.Event()
+
+    def reply(_body: dict[str, Any], n: int) -> Any:
+        times.append(time.monotonic())
+        if n == 5:
+            begun.set()
+        return completion()
+
+    job.gateway.reply = reply
+    job.prompts(*(f"question {n}" for n in range(40)))
+    process = await started(job, "run", "in.jsonl", "--db", "runs.db")
+    await until(begun, process)
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(3)  # thirty calls' time: the passing of time is what is tested
+    process.send_signal(signal.SIGCONT)
+    _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    most = max(sum(start_s <= time_s < start_s + 2 for time_s in times) for start_s in times)
+    assert most <= 2 * 10 + 10, "half as much again for a busy machine, where all thirty at once would be a burst"
     job.check()
 
 

@@ -27,26 +27,32 @@ def test_successes_earn_up_to_the_bound() -> None:
 
 def test_failed_probes_exhaust_it() -> None:
     quota = RetryQuota()
-    for _ in range(2):
-        quota.probed(answered=False)
-    assert not quota.is_exhausted
-    for _ in range(10):
-        quota.probed(answered=True)
-    quota.probed(answered=False)
-    assert not quota.is_exhausted
+    for answered in (False, True, False, *[True] * 12, False, True):
+        quota.probed(answered=answered)
+        assert not quota.is_exhausted
     quota.probed(answered=False)
     assert quota.is_exhausted
 
 
+def test_an_outage_does_not_exhaust_it() -> None:
+    quota = RetryQuota()
+    for _ in range(100):
+        quota.probed(answered=False)
+    assert not quota.is_exhausted
+
+
 @pytest.mark.parametrize("failing_share", [0.0, 0.1, 0.15, 0.16, 0.17, 0.18, 0.2, 0.3, 0.5, 0.8, 1.0])
 def test_two_thousand_records_cost_at_most_a_fifth_more_calls(failing_share: float) -> None:
-    """The worst order for the gateway: retries as soon as the quota allows, probes until they are used up."""
+    """The worst order for the gateway: retries as soon as the quota allows, probes until they are used up.
+
+    So many probes in a row without an answer take longer than the gateway's patience.
+    """
     made = []
     for seed in range(50):
         sys.stdout.write(f"seed {seed}\n")
         chance, quota = random.Random(seed), RetryQuota()
-        untried, failed, calls = 2_000, 0, 0
-        while (untried or failed) and not quota.is_exhausted:
+        untried, failed, calls, silent = 2_000, 0, 0, 0
+        while (untried or failed) and not quota.is_exhausted and silent < 12:
             probing = False
             if failed and quota.take(RETRY_COST):
                 failed -= 1
@@ -59,9 +65,10 @@ def test_two_thousand_records_cost_at_most_a_fifth_more_calls(failing_share: flo
             failed += not answered
             if probing:
                 quota.probed(answered=answered)
+                silent = 0 if answered else silent + 1
             if answered:
                 quota.succeeded()
         made.append(calls / 2_000)
     sys.stdout.write(f"{failing_share:.0%} failing: {mean(made):.3f} calls a record, at most {max(made):.3f}\n")
     assert mean(made) <= 1.2
-    assert max(made) <= 1.22  # lucky probes go on a little longer
+    assert max(made) <= 1.23  # lucky probes go on a little longer

@@ -131,6 +131,15 @@ class FaultGateway:
         while self._connections:
             await asyncio.wait(self._connections)
 
+    async def away(self, seconds: float) -> None:
+        """Nobody listens for so long, and the connections there are break off."""
+        address = self._server.sockets[0].getsockname()
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.sleep(seconds)
+        self._server = await asyncio.start_server(self._serve, *address)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task

@@ -1,6 +1,5 @@
 """A file of good, hostile and damaged lines, all the way through ``batchrouter run``: lines in, rows out, nothing else."""
 
-import asyncio
 import json
 import sys
 
@@ -9,7 +8,6 @@ import pytest
 from batchrouter.intake.lines import line_digest
 from tests.acceptance.conftest import Job, gateway, job  # noqa: F401 - fixtures
 from tests.acceptance.test_processes import config, ran
-from tests.cli.conftest import Shell, shell  # noqa: F401
 from tests.fuzz.writing import hostile_file, lines_of
 
 ROWS = 'SELECT line, state, "offset", digest FROM records ORDER BY line'
@@ -18,7 +16,6 @@ ROWS = 'SELECT line, state, "offset", digest FROM records ORDER BY line'
 @pytest.mark.parametrize("seed", range(3))
 async def test_every_line_of_a_hostile_file_is_a_row_and_every_valid_one_is_answered(
     job: Job,  # noqa: F811
-    shell: Shell,  # noqa: F811
     seed: int,
 ) -> None:
     sys.stdout.write(f"seed {seed}\n")
@@ -41,10 +38,10 @@ async def test_every_line_of_a_hostile_file_is_a_row_and_every_valid_one_is_answ
     assert job.rows("SELECT count(*), sum(state = 'ok') FROM attempts") == [(len(job.gateway.requests),) * 2]
     job.check()
     for form in ("jsonl", "openai", "csv"):
-        ended = await asyncio.to_thread(shell, "export", "--db", str(job.db), "--format", form, "-o", f"out.{form}")
-        assert ended.code == 0, ended.err
+        code, _, err = await ran(job, "export", "--db", "runs.db", "--format", form, "-o", f"out.{form}")
+        assert code == 0, err
     assert len((job.folder / "out.jsonl").read_bytes().splitlines()) == len(rows)
     for command in (["report"], ["status"], ["route", "-i", "in.jsonl"], ["estimate", "in.jsonl"]):
-        ended = await asyncio.to_thread(shell, *command, "--db", str(job.db))
-        assert ended.code == 0, ended.err
-        assert (ended.out + ended.err).replace("\n", "").isprintable()
+        code, out, err = await ran(job, *command, "--db", "runs.db")
+        assert code == 0, err
+        assert (out + err).replace("\n", "").isprintable()
