@@ -25,6 +25,11 @@ def fixed_settings(settings: Settings, options: InputOptions) -> dict[str, Any]:
 
 def settings_of(run: RunRow, settings: Settings) -> tuple[Settings, InputOptions]:
     """Today's settings with what the run's records carry laid over them; ConfigurationError if both do not fit."""
+    if settings.currency != run.currency:
+        raise ConfigurationError(
+            f"run {run.run} counts in {run.currency}, the configuration in {settings.currency}",
+            f'Set currency = "{run.currency}" again, or start a new run with --new.',
+        )
     fixed: Mapping[str, Any] = run.fixed
     options = InputOptions(**{name: fixed[name] for name in _INPUT_OPTIONS})
     laid_over = settings.model_dump(mode="python", by_alias=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.machine import machine_findings, room_for
+from batchrouter.assembly.retracing import retraced
 from batchrouter.core.errors import BatchRouterError
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
@@ -18,8 +19,8 @@ from batchrouter.store.verification import violations
 
 
 def verify(reader: sqlite3.Connection) -> list[Finding]:
-    """Every invariant of the database."""
-    return violations(reader)
+    """Every invariant of the database, and its rows worked out again from what they came from."""
+    return [*violations(reader), *retraced(reader)]
 
 
 async def doctor(settings: Settings, db: Path, source: str | None) -> list[Finding]:

@@ -14,8 +14,8 @@ from batchrouter.core.records import Record, Rejection, Request, RequestText
 from batchrouter.core.settings import Settings
 from batchrouter.intake.envelope import Envelope, EnvelopeReader
 from batchrouter.intake.lines import Line
-from batchrouter.intake.messages import MessageFacts
-from batchrouter.intake.raw_object import COMPACT_KEYS, BadLine, kind_of
+from batchrouter.intake.messages import MessageFacts, message_facts
+from batchrouter.intake.raw_object import COMPACT_KEYS, BadLine, kind_of, read_object
 from batchrouter.intake.request_defaults import CAPS, Defaults, DefaultsByTask, expectation_json, is_count
 from batchrouter.intake.suggestions import did_you_mean
 
@@ -78,6 +78,14 @@ class LineParser:
         if tier not in self._tiers:
             raise BadLine(f"tier {tier!r} is none of {', '.join(self._tiers)}{did_you_mean(tier, self._tiers)}")
         return tier
+
+
+def read_again(body: bytes, task: str | None) -> tuple[Request, RequestText]:
+    """The request of a body that was made here, and its text. Raises BadLine where it cannot have been made here."""
+    values, spans = read_object(body)
+    facts = message_facts(values.get("messages"))
+    request, keys = _request(Envelope(values, spans, _NOTHING, None, facts), Defaults({}, {}, None, None))
+    return request, RequestText(facts.last_user, facts.all_user, keys, task)
 
 
 def _one_line(reason: str) -> str:

@@ -80,6 +80,11 @@ async def unfinished_runs(connection: aiosqlite.Connection) -> list[RunRow]:
     return [_run_row(row) for row in rows]
 
 
+def all_runs(connection: sqlite3.Connection) -> list[RunRow]:
+    """Every run, for who only reads."""
+    return [_run_row(row) for row in connection.execute(f"{_RUN} ORDER BY run")]
+
+
 async def create_run(
     connection: aiosqlite.Connection,
     *,

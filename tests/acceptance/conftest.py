@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,9 @@ class Gateway:
         return [request["messages"][-1]["content"] for request in self.requests]
 
 
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
+@asynccontextmanager
+async def served() -> AsyncIterator[Gateway]:
+    """A gateway that listens on a free port of this machine."""
     one = Gateway()
     app = web.Application()
     app.router.add_post("/v1/chat/completions", one.handle)
@@ -91,8 +93,16 @@ async def gateway() -> AsyncIterator[Gateway]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     one.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield one
-    await runner.cleanup()
+    try:
+        yield one
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    async with served() as one:
+        yield one
 
 
 @dataclass
@@ -157,9 +167,8 @@ class Job:
         assert [finding.what for finding in api.verify(self.db) if finding.level != "ok"] == []
 
 
-@pytest.fixture
-def job(tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setenv("TEST_KEY", CANARY)
+def job_of(folder: Path, gateway: Gateway) -> Job:
+    """A job with three tiers of one model each; its key is expected in ``TEST_KEY``."""
     settings = {
         "gateway": {"base_url": gateway.base_url, "api_key_env": "TEST_KEY"},
         "tier": {
@@ -169,4 +178,10 @@ def job(tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Jo
         },
         "model": {name: {"input": price_in, "output": price_out} for name, (price_in, price_out) in PRICES.items()},
     }
-    return Job(tmp_path, gateway, settings)
+    return Job(folder, gateway, settings)
+
+
+@pytest.fixture
+def job(tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setenv("TEST_KEY", CANARY)
+    return job_of(tmp_path, gateway)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchrouter.core.errors import InputUnfit
+from batchrouter.core.errors import ConfigurationError, InputUnfit
 from tests.acceptance.conftest import Job, completion, problem
 
 
@@ -129,3 +129,16 @@ async def test_an_unfinished_last_line_that_is_completed_later_is_a_changed_line
     job.input.write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     assert (await job.run()).exit_code == 0
     assert job.answers("run, status") == [(1, "done"), (1, "rejected"), (2, "done"), (2, "done")]
+
+
+async def test_an_unfinished_run_goes_on_in_the_currency_that_it_began_with_or_not_at_all(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: problem(401)
+    job.prompts("a")
+    assert (await job.run()).exit_code == 77
+    job.settings["currency"] = "USD"
+    job.gateway.reply = lambda _body, _n: completion()
+    for again in (job.run, job.resume):
+        with pytest.raises(ConfigurationError, match="counts in INR"):
+            await again()
+    assert job.rows("SELECT count(*) FROM run_configs") == [(1,)]
+    job.check()

@@ -26,7 +26,8 @@ REGRESSIONS = (48,)
 
 def check(world: World, code: int) -> None:
     """Every promise that can be seen from the rows and from the gateway's own account."""
-    broken = [finding.what for finding in violations(world.reader) if finding.level != "ok"]
+    harmless = ("ok", "warning") if world.plan.wall_clock_jumps else ("ok",)
+    broken = [finding.what for finding in violations(world.reader) if finding.level not in harmless]
     assert broken == []
     _check_records(world, code)
     _check_money(world)

@@ -62,7 +62,7 @@ def record(line: int) -> Record:
 
 
 async def take_in(ledger: RunLedger, *lines: int) -> None:
-    batch = Batch(tuple(record(line) for line in lines), Position(offset=99, line=lines[-1], digest="x"))
+    batch = Batch(tuple(record(line) for line in lines), Position(offset=99, line=lines[-1], digest="0" * 64))
     await ledger.take_in(batch, [(record(line), Decision("low", "why", "rules")) for line in lines])
 
 
@@ -266,7 +266,7 @@ async def test_rejected_lines_and_blank_ones_are_accounted_for(tmp_path: Path) -
     async with ledger_of(path) as ledger:
         bad = Rejection(2, 20, b"d" * 16, "not JSON")
         await ledger.take_in(
-            Batch((record(1), bad), Position(50, 3, "x", blank=1)), [(record(1), Decision("low", "w", "rules"))]
+            Batch((record(1), bad), Position(50, 3, "0" * 64, blank=1)), [(record(1), Decision("low", "w", "rules"))]
         )
     assert rows(path, "SELECT line, status, error FROM answers") == [(1, "pending", None), (2, "rejected", "not JSON")]
     with open_reader(path) as reader:
