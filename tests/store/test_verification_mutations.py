@@ -57,6 +57,7 @@ ZERO = "a counter of no records counts nothing"
 UNNOTICED: dict[str, tuple[str, str]] = {
     "attempts.cost_nano": ("more less zero other", "the gateway's own word, where it is trusted"),
     "attempts.error": ("longer other", LEFT_BEHIND),
+    "attempts.error_class": ("other", LEFT_BEHIND),
     "attempts.latency_ms": ("more less zero other", MEASURED),
     "attempts.model_served": ("longer other", LEFT_BEHIND),
     "attempts.reasoning_tokens": ("more other", LEFT_BEHIND),
