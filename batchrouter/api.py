@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from batchrouter.assembly import demo_room, examination, wiring
+from batchrouter.assembly.clock import SystemClock
 from batchrouter.assembly.desk import open_desk
 from batchrouter.core.findings import Finding
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
@@ -24,8 +25,8 @@ from batchrouter.reporting import estimate as estimating
 from batchrouter.reporting import export as exporting
 from batchrouter.reporting import figures
 from batchrouter.routing.rules import RuleRouter
-from batchrouter.store import runs
-from batchrouter.store.opening import open_reader
+from batchrouter.store import purging, runs
+from batchrouter.store.opening import open_reader, open_writer
 
 
 def load_settings(config: Path | None = None, *, budget: Decimal | None = None) -> Settings:
@@ -171,6 +172,28 @@ def export(
     """Write a run's answers as jsonl, openai or csv, whole or not at all (None: stdout); how many rows."""
     with open_reader(db) as reader:
         return exporting.export(reader, figures.find_run(reader, run), destination, format=format, statuses=statuses)
+
+
+async def purge(
+    run: str | None = None,
+    *,
+    db: Path,
+    requests: bool = False,
+    answers: bool = False,
+    older_than_s: float | None = None,
+) -> purging.Purged:
+    """Delete stored texts of a run for good (None: of all runs), if it ended so long ago; figures and costs stay.
+
+    ``requests``: bodies, metadata and checks of ended records. ``answers``: answers, responses, texts of errors.
+    """
+    with open_reader(db) as reader:
+        number = None if run is None else figures.find_run(reader, run)
+    clock = SystemClock()
+    before = None if older_than_s is None else clock.utc_ago(older_than_s)
+    async with open_writer(db, clock.utc()) as connection:
+        return await purging.purge(
+            connection, db, run=number, ended_before=before, requests=requests, answers=answers
+        )
 
 
 def verify(db: Path) -> list[Finding]:
