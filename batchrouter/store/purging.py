@@ -88,7 +88,9 @@ async def rewrite(connection: aiosqlite.Connection, path: Path) -> None:
 
     StorageFailed: there is no room for that. Interrupted: somebody reads rows as they were before.
     """
-    await _empty_log(connection, path)  # what is deleted is overwritten in the file even if there is no room to rewrite it
+    await _empty_log(
+        connection, path
+    )  # what is deleted is overwritten in the file even if there is no room to rewrite it
     try:
         await connection.execute("VACUUM")
     except asyncio.CancelledError:
