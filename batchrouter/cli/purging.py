@@ -64,9 +64,13 @@ def _whose(run: str | None, older_than: float | None) -> str:
 
 
 def _confirmed(question: str) -> bool:
-    if not sys.stdin.isatty():
+    if not _can_be_asked():
         raise click.UsageError("deleting cannot be undone: give --yes where nobody can be asked")
     return click.confirm(question, err=True)
+
+
+def _can_be_asked() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 COMMANDS = (purge,)

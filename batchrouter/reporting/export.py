@@ -72,7 +72,7 @@ def _tell_what_is_gone(connection: sqlite3.Connection, run: int) -> None:
     requests, answers = connection.execute(sql, (run,)).fetchone()
     gone = [f"{count:,} {what}" for count, what in ((requests, "requests"), (answers, "answers")) if count]
     if gone:
-        log.info("run %d: %s are empty, they were purged", run, " and ".join(gone))
+        log.info("run %d: %s are empty: they were purged", run, " and ".join(gone))
 
 
 def results(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> Iterator[Result]:
