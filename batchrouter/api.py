@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from batchrouter.assembly import demo_room, examination, wiring
+from batchrouter.assembly import demo_room, examination, looking_on, wiring
+from batchrouter.assembly.clock import SystemClock
 from batchrouter.assembly.desk import open_desk
+from batchrouter.core.errors import InputUnfit
 from batchrouter.core.findings import Finding
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 from batchrouter.core.records import Decision, Record, Rejection, RequestText, Result
@@ -24,8 +26,8 @@ from batchrouter.reporting import estimate as estimating
 from batchrouter.reporting import export as exporting
 from batchrouter.reporting import figures
 from batchrouter.routing.rules import RuleRouter
-from batchrouter.store import runs
-from batchrouter.store.opening import open_reader
+from batchrouter.store import purging, runs
+from batchrouter.store.opening import open_reader, open_writer
 
 
 def load_settings(config: Path | None = None, *, budget: Decimal | None = None) -> Settings:
@@ -106,10 +108,19 @@ async def retry(
     with open_reader(db) as reader:
         number = figures.find_run(reader, run)
     async with open_desk(db, settings, options, observer) as desk:
-        queued = await runs.queue_again(desk.connection, number, which)
+        queued, purged = await runs.queue_again(desk.connection, number, which)
+        if purged:
+            _tell_purged(purged, queued, desk.observer)
         if queue_only or not queued:
             return queued, None
         return queued, await desk.finish(await desk.finder.by_number(number))
+
+
+def _tell_purged(purged: int, queued: int, observer: Observer) -> None:
+    what = f"{purged:,} records cannot be done again: their request was purged"
+    if not queued:
+        raise InputUnfit(what, "`batchrouter run --new` does the whole input again.")
+    observer.notice(what)
 
 
 async def estimate(
@@ -143,15 +154,16 @@ async def route_lines(
 
 
 def status(db: Path) -> list[figures.RunStatus]:
-    """All runs, newest last, with their progress and their oldest calls in flight."""
-    with open_reader(db) as reader:
-        return figures.all_statuses(reader)
+    """All runs, newest last, with their progress and their oldest calls in flight.
+
+    The state of a run whose process died is ``interrupted``.
+    """
+    return looking_on.statuses(db)
 
 
 def report(run: str = "latest", *, db: Path) -> figures.Summary:
     """The figures of a run."""
-    with open_reader(db) as reader:
-        return figures.summary(reader, figures.find_run(reader, run))
+    return looking_on.summary(db, run)
 
 
 def results(run: str = "latest", *, db: Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
@@ -171,6 +183,26 @@ def export(
     """Write a run's answers as jsonl, openai or csv, whole or not at all (None: stdout); how many rows."""
     with open_reader(db) as reader:
         return exporting.export(reader, figures.find_run(reader, run), destination, format=format, statuses=statuses)
+
+
+async def purge(
+    run: str | None = None,
+    *,
+    db: Path,
+    requests: bool = False,
+    answers: bool = False,
+    older_than_s: float | None = None,
+) -> purging.Purged:
+    """Delete stored texts of a run for good (None: of all runs), if it ended so long ago; figures and costs stay.
+
+    ``requests``: bodies, metadata and checks of ended records. ``answers``: answers, responses, texts of errors.
+    """
+    with open_reader(db) as reader:
+        number = None if run is None else figures.find_run(reader, run)
+    clock = SystemClock()
+    before = None if older_than_s is None else clock.utc_ago(older_than_s)
+    async with open_writer(db, clock.utc()) as connection:
+        return await purging.purge(connection, db, run=number, ended_before=before, requests=requests, answers=answers)
 
 
 def verify(db: Path) -> list[Finding]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from asyncio_throttle.throttler import Throttler
 
 from batchrouter.ports import Pacer
 
 GUARD_PERIOD_S = 1.0
+CENTURY_S = 100 * 365 * 86_400.0
 
 
 class SystemClock:
@@ -22,7 +23,12 @@ class SystemClock:
 
     def utc(self) -> str:
         """Now, in UTC, to the millisecond."""
-        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return self.utc_ago(0)
+
+    def utc_ago(self, seconds: float) -> str:
+        """So long ago, in UTC, to the millisecond; a century at most."""
+        then = datetime.now(UTC) - timedelta(seconds=min(seconds, CENTURY_S))
+        return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class ThrottleGuard:

@@ -29,6 +29,8 @@ from batchrouter.ports import Clock, Gateway, Observer, RunEnd, Sent
 from batchrouter.store import runs
 from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.ledger import RunLedger, open_ledger
+from batchrouter.store.lock import name_run
+from batchrouter.store.purging import rewrite
 from batchrouter.store.runs import Invocation
 
 
@@ -85,7 +87,17 @@ class Session:
             if cause is error:
                 raise
             raise cause from error
-        return await self._note_end(plan, end)
+        code, end = await self._note_end(plan, end)
+        if settings.run.keep_requests == "until_done" and code in (ExitCode.OK, ExitCode.SOME_FAILED):
+            await self._leave_no_trace()
+        return code, end
+
+    async def _leave_no_trace(self) -> None:
+        """The run is at its end whether there is room for a new file or not."""
+        try:
+            await rewrite(self._connection, self._path)
+        except (StorageFailed, Interrupted) as error:
+            self._observer.notice(f"{error.message}: `batchrouter purge --requests` does it again")
 
     def _stop_for(self, stop: Stop, failure: StorageFailed) -> None:
         grace_s = self._options.grace_s
@@ -93,6 +105,7 @@ class Session:
         stop.request(RunEnd(failure.exit_code, failure.message, failure.hint), grace_s=grace_s)
 
     async def _begin(self, run: int, settings: Settings) -> Invocation:
+        name_run(self._path, run)
         max_failed = self._options.max_failed
         invocation, lost = await runs.begin(
             self._connection,

@@ -14,13 +14,13 @@ import click
 from batchrouter.core.errors import InputMissing
 from batchrouter.core.options import MaxFailed
 
-_UNITS_S = (86400, 3600, 60, 1)
+_UNITS_S = (7 * 86400, 86400, 3600, 60, 1)
 _CLOCK_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 class Duration(click.ParamType[float]):
-    """``90s``, ``15m``, ``6h``, ``1h30m``, or seconds as a number; gives seconds."""
+    """``90s``, ``15m``, ``6h``, ``1h30m``, ``30d``, ``2w``, or seconds as a number; gives seconds."""
 
     name = "duration"
 
@@ -29,11 +29,11 @@ class Duration(click.ParamType[float]):
         text = str(value).strip()
         match = _DURATION.fullmatch(f"{text}s" if text.isdecimal() else text)
         seconds = _seconds(match.groups()) if match else 0.0
-        return seconds or self.fail(f"{value!r} is not a duration: write 90s, 15m, 6h or 1h30m", param, ctx)
+        return seconds or self.fail(f"{value!r} is not a duration: write 90s, 15m, 6h, 1h30m or 30d", param, ctx)
 
 
 def _seconds(parts: Sequence[str | None]) -> float:
-    """Of days, hours, minutes and seconds."""
+    """Of weeks, days, hours, minutes and seconds."""
     return float(sum(int(number or 0) * unit_s for number, unit_s in zip(parts, _UNITS_S, strict=True)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import logging
 import os
 import sqlite3
 import sys
@@ -17,6 +18,8 @@ import orjson
 
 from batchrouter.core.errors import InputUnfit, StorageFailed
 from batchrouter.core.records import Result
+
+log = logging.getLogger("batchrouter")
 
 _JSON_COLUMNS = ("request", "response", "metadata")
 _LINE_ENDS = str.maketrans("\r\n", "  ")
@@ -37,6 +40,7 @@ def export(
     ``destination`` None is stdout. Raises StorageFailed when the file cannot be written; the old one is then intact.
     InputUnfit: the destination is the database, or the input of the run.
     """
+    _tell_what_is_gone(connection, run)
     lines = _FORMATS[format](_rows(connection, run, statuses))
     headings = format == "csv"
     if destination is None:
@@ -60,6 +64,15 @@ def _spare_sources(connection: sqlite3.Connection, run: int, destination: Path) 
     for source in sources:
         if source and destination.exists() and Path(source).exists() and destination.samefile(source):
             raise InputUnfit(f"{destination} is the input of the run, or its database", "Choose another -o.")
+
+
+def _tell_what_is_gone(connection: sqlite3.Connection, run: int) -> None:
+    """Why columns are empty that once were not."""
+    sql = "SELECT count(*) - count(request), sum(status = 'done' AND response IS NULL) FROM answers WHERE run = ? AND status <> 'rejected'"
+    requests, answers = connection.execute(sql, (run,)).fetchone()
+    gone = [f"{count:,} {what}" for count, what in ((requests, "requests"), (answers, "answers")) if count]
+    if gone:
+        log.info("run %d: %s are empty: they were purged", run, " and ".join(gone))
 
 
 def results(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> Iterator[Result]:
@@ -87,9 +100,11 @@ def _jsonl(rows: Iterable[sqlite3.Row]) -> Iterator[bytes]:
 def _openai(rows: Iterable[sqlite3.Row]) -> Iterator[bytes]:
     """The lines of an OpenAI batch output file."""
     for row in rows:
-        done = row["status"] == "done"
+        done = row["status"] == "done" and row["response"] is not None
         response = {"status_code": 200, "request_id": f"{row['run']}-{row['line']}", "body": _json(row["response"])}
-        error = {"code": row["status"], "message": row["error"] or "not answered yet"}
+        purged = row["status"] == "done"
+        code, nothing = ("purged", "the answer was purged") if purged else (row["status"], "not answered yet")
+        error = {"code": code, "message": row["error"] or nothing}
         yield (
             orjson.dumps(
                 {

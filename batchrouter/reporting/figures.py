@@ -69,11 +69,12 @@ class FrequentError:
 
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """A call in flight."""
+    """A call in flight, and for how long."""
 
     line: int
     model: str
     started_at: str
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,8 @@ def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST
 def oldest_open_calls(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[OpenCall, ...]:
     """The calls that are in flight longest."""
     rows = connection.execute(
-        "SELECT line, model, started_at FROM attempts WHERE run = ? AND state = 'open' ORDER BY started_at LIMIT ?",
+        "SELECT line, model, started_at, max(0.0, round((julianday('now') - julianday(started_at)) * 86400, 1))"
+        " FROM attempts WHERE run = ? AND state = 'open' ORDER BY started_at LIMIT ?",
         (run, most),
     )
     return tuple(OpenCall(*row) for row in rows)

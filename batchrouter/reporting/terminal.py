@@ -197,9 +197,14 @@ def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
         table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], printable(Path(run.input).name))
     console.print(table)
     for status in statuses:
+        run = status.summary
+        if run.state == "interrupted":
+            console.print(
+                f"run {run.run} was interrupted, no process works on it: `batchrouter resume {run.run}` goes on"
+            )
         for call in status.oldest_open:
-            where = f"run {status.summary.run}, line {call.line}"
-            console.print(f"in flight since {call.started_at}: {where}, {printable(call.model)}")
+            where = f"run {run.run}, line {call.line}"
+            console.print(f"in flight for {duration(call.age_s)}: {where}, {printable(call.model)}")
 
 
 def decision_line(decision: Decision | None, reason: str = "") -> str:

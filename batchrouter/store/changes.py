@@ -81,9 +81,12 @@ MOVE_RECORDS = (
     3,
 )
 CLEAR_REQUESTS = (
-    "UPDATE requests SET body = NULL FROM (VALUES {rows}) AS v WHERE requests.run = v.column1 AND requests.line = v.column2",
+    "UPDATE requests SET body = NULL, metadata = CASE WHEN"
+    " (SELECT json_extract(u.fixed, '$.template') FROM runs u WHERE u.run = requests.run) IS NULL THEN metadata END"
+    " FROM (VALUES {rows}) AS v WHERE requests.run = v.column1 AND requests.line = v.column2",
     2,
 )
+"""With a template the metadata is the row that the request was made of."""
 SET_POSITION = (
     "UPDATE runs SET intake_offset = ?, intake_line = ?, intake_digest = ?, intake_ended = ?, intake_blank = ?"
     " WHERE run = ?"

@@ -21,7 +21,13 @@ from batchrouter.store.lock import locked
 BUSY_TIMEOUT_S = 10.0
 ROWS_AT_ONCE = 64
 INTACT = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
-PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF")
+PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "trusted_schema = OFF",
+    "secure_delete = ON",
+)
 
 
 @asynccontextmanager

@@ -216,18 +216,25 @@ def line_digests(connection: sqlite3.Connection, run: int, first: int, last: int
     return [(row[0], row[1]) for row in connection.execute(sql, (run, first, last))]
 
 
-async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySelection) -> int:
-    """Queue ended records again as a new generation on the tier that was decided first; how many."""
+async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySelection) -> tuple[int, int]:
+    """Queue ended records again as a new generation on the tier that was decided first.
+
+    Returns how many, and how many more were meant but have no request any more.
+    """
     conditions, values = _selected(which)
     await connection.execute("CREATE TEMP TABLE chosen (line INTEGER PRIMARY KEY)")
     sql = (
         "INSERT INTO temp.chosen SELECT r.line FROM records r"
-        " JOIN requests q ON q.run = r.run AND q.line = r.line AND q.body IS NOT NULL"
         " JOIN results s ON s.run = r.run AND s.line = r.line AND s.generation = r.generation"
         f" WHERE r.run = ? AND {' AND '.join(conditions)}"
     )
     cursor = await connection.execute(sql, (run, *values))
-    chosen = cursor.rowcount
+    meant = cursor.rowcount
+    cursor = await connection.execute(
+        "DELETE FROM temp.chosen WHERE line IN (SELECT line FROM requests WHERE run = ? AND body IS NULL)", (run,)
+    )
+    purged = cursor.rowcount
+    chosen = meant - purged
     await connection.execute(
         "UPDATE records SET state = 'queued', generation = generation + 1, tier ="
         " (SELECT d.tier FROM decisions d WHERE d.run = records.run AND d.line = records.line)"
@@ -235,10 +242,12 @@ async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySe
         (run,),
     )
     if chosen:
-        await connection.execute("UPDATE runs SET state = 'stopped', exit_code = NULL WHERE run = ?", (run,))
+        await connection.execute(
+            "UPDATE runs SET state = 'stopped', exit_code = NULL WHERE run = ? AND state <> 'running'", (run,)
+        )  # the calls of a process that died are open until the next one begins
     await connection.execute("DROP TABLE temp.chosen")
     await connection.commit()
-    return chosen
+    return chosen, purged
 
 
 def _selected(which: RetrySelection) -> tuple[list[str], list[Any]]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from batchrouter import api
 from tests.acceptance.conftest import Gateway, Job, completion
 from tests.canary import CANARY, files_with_key, holds_key
 
@@ -169,6 +171,76 @@ async def test_a_second_process_is_told_who_holds_the_database(job: Job) -> None
     await first.communicate()
     job.gateway.reply = lambda _body, _n: completion()
     assert (await ran(job, "run", "in.jsonl", "--db", "runs.db"))[0] == 0
+
+
+async def test_status_tells_a_run_that_works_from_one_whose_process_was_killed(job: Job) -> None:
+    config(job)
+    reached = held_after(job.gateway, 3)
+    job.prompts(*(f"question {n}" for n in range(20)))
+    process = await started(job, "run", "in.jsonl", "--db", "runs.db", "--concurrency", "4")
+    await until(reached, process)
+    while len(api.status(job.db)[0].oldest_open) < 4:
+        await asyncio.sleep(0)
+    code, out, _ = await ran(job, "status", "--db", "runs.db")
+    (line,) = [line for line in out.splitlines() if line.startswith("1 ")]
+    assert (code, line.split()[2]) == (0, "running")
+    assert re.findall(r"^in flight for \d+ s: run 1, line \d+, small$", out, re.MULTILINE) == out.splitlines()[2:]
+    assert len(out.splitlines()) == 6
+    assert api.report(db=job.db).run.state == "running"
+    watching = await started(job, "status", "--db", "runs.db", "--watch")
+    assert watching.stdout
+    await watching.stdout.readline()
+    process.kill()
+    await process.communicate()
+    code, out, _ = await ran(job, "status", "--db", "runs.db")
+    assert code == 0
+    assert "interrupted" in out
+    assert "`batchrouter resume 1` goes on" in out
+    assert "in flight" not in out
+    (run,) = json.loads((await ran(job, "status", "--db", "runs.db", "--json"))[1])["runs"]
+    assert (run["state"], run["oldest_open"]) == ("interrupted", [])
+    assert "interrupted" in (await ran(job, "report", "--db", "runs.db"))[1].splitlines()[0]
+    seen, _ = await watching.communicate()
+    assert (watching.returncode, b"interrupted" in seen) == (0, True)
+
+
+async def test_a_dead_run_is_told_from_another_one_that_works_on_the_same_database(job: Job) -> None:
+    config(job)
+    for name in ("dead", "alive"):
+        reached = held_after(job.gateway, len(job.gateway.requests) + 2)
+        job.prompts(*(f"question {n}" for n in range(20)))
+        process = await started(job, "run", "in.jsonl", "--db", "runs.db", "--name", name)
+        await until(reached, process)
+        if name == "dead":
+            process.kill()
+            await process.communicate()
+    assert [(one.summary.name, one.summary.state) for one in api.status(job.db)] == [
+        ("dead", "interrupted"),
+        ("alive", "running"),
+    ]
+    process.kill()
+    await process.communicate()
+    job.gateway.reply = lambda _body, _n: completion()
+    code, _, err = await ran(job, "resume", "--all", "--db", "runs.db")
+    assert code == 0, err
+    assert {one.summary.state for one in api.status(job.db)} == {"finished"}
+    job.check()
+
+
+async def test_records_of_a_killed_run_can_be_queued_again_before_it_goes_on(job: Job) -> None:
+    config(job)
+    reached = held_after(job.gateway, 5)
+    job.prompts(*(f"question {n}" for n in range(20)))
+    process = await started(job, "run", "in.jsonl", "--db", "runs.db", "--concurrency", "2")
+    await until(reached, process)
+    process.kill()
+    await process.communicate()
+    code, out, err = await ran(job, "retry", "--status", "done", "--queue-only", "--db", "runs.db")
+    assert (code, "records queued again" in out) == (0, True), err
+    job.check()
+    job.gateway.reply = lambda _body, _n: completion()
+    assert (await ran(job, "resume", "--db", "runs.db"))[0] == 0
+    job.check()
 
 
 async def test_stdin_is_taken_in_completely_before_the_first_call(job: Job) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from batchrouter.cli import looking
+from batchrouter.cli.group import batchrouter
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.findings import Finding
 from batchrouter.core.options import InputOptions, MaxFailed, RetrySelection
 from batchrouter.reporting.figures import RunStatus
+from batchrouter.store.purging import Purged
 
 from .conftest import FIGURES, TICKETS, Asked, Shell, a_report
 
@@ -218,3 +221,57 @@ def test_init_writes_a_configuration_that_works(shell: Shell, gateway: str) -> N
 def test_init_says_where_with_json(shell: Shell) -> None:
     assert json.loads(shell("init", "--json", "--config", "x.toml").out) == {"config": "x.toml"}
     assert shell("init", "--config", "no/folder.toml").code == 74
+
+
+PURGED = Purged((1, 2), 3, 4, 5_000_000)
+
+
+def test_purge_hands_on(shell: Shell, stand_in: StandIn) -> None:
+    asked = stand_in("purge", PURGED, awaited=True)
+    ended = shell("purge", "3", "--requests", "--older-than", "2w", "--yes", "--db", "x.db")
+    assert (ended.code, ended.out) == (0, "3 requests and 4 answers deleted, of 2 runs; 5.00 MB freed\n")
+    assert asked.args == ("3",)
+    assert asked.named == {"db": Path("x.db"), "requests": True, "answers": False, "older_than_s": 1_209_600}
+    value = json.loads(shell("purge", "--answers", "--older-than", "30d", "--yes", "--json").out)
+    assert value == {"purged": {"runs": [1, 2], "requests": 3, "answers": 4, "bytes_freed": 5_000_000}}
+    assert (asked.args, asked.named["answers"]) == ((None,), True)
+    stand_in("purge", Purged((), 0, 0, 0), awaited=True)
+    assert shell("purge", "1", "--answers", "--yes").out == "no run fits: nothing deleted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("1", "--yes"), "--requests, --answers or both"),
+        (("--requests", "--yes"), "--older-than"),
+        (("1", "--requests"), "--yes"),
+        (("1", "--requests", "--older-than", "soon", "--yes"), "30d"),
+    ],
+)
+def test_purge_wants_to_be_told_what_and_whose(
+    shell: Shell, stand_in: StandIn, arguments: tuple[str, ...], says: str
+) -> None:
+    asked = stand_in("purge", PURGED, awaited=True)
+    ended = shell("purge", *arguments)
+    assert (ended.code, says in ended.err, asked.calls) == (2, True, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "arguments", "question"),
+    [
+        ("y", ("latest", "--answers"), "Delete the answers of the latest run in batchrouter.db for good? [y/N]"),
+        (
+            "n",
+            ("--requests", "--answers", "--older-than", "30d"),
+            "Delete the requests and answers of every run that ended more than 30 days ago in batchrouter.db",
+        ),
+    ],
+)
+def test_purge_asks_a_person(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, answer: str, arguments: tuple[str, ...], question: str
+) -> None:
+    asked = stand_in("purge", PURGED, awaited=True)
+    monkeypatch.setattr("batchrouter.cli.purging._can_be_asked", lambda: True)
+    ended = CliRunner().invoke(batchrouter, ["purge", *arguments], input=f"{answer}\n", standalone_mode=False)
+    assert question in ended.stderr
+    assert len(asked.calls) == (answer == "y")

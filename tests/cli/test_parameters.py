@@ -20,7 +20,16 @@ def converted(kind: click.ParamType[object], text: str) -> object:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90s", 90), ("15m", 900), ("6h", 21_600), ("1h30m", 5_400), ("2d", 172_800), (" 1m5s ", 65)],
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("15m", 900),
+        ("6h", 21_600),
+        ("1h30m", 5_400),
+        ("2d", 172_800),
+        ("2w", 1_209_600),
+        (" 1m5s ", 65),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert converted(Duration(), text) == seconds

@@ -325,9 +325,12 @@ async def test_queueing_again_takes_what_meets_every_condition(tmp_path: Path) -
             await ledger.open(start(line))
             ledger.settle(end(line), result(line))
     async with open_writer(path, NOW) as connection:
-        assert await runs.queue_again(connection, 1, RetrySelection()) == 0
-        assert await runs.queue_again(connection, 1, RetrySelection(("done",), tasks=("t",), ids=("id-3", "id-2"))) == 1
-        assert await runs.queue_again(connection, 1, RetrySelection(("done",), tier="high")) == 0
+        assert await runs.queue_again(connection, 1, RetrySelection()) == (0, 0)
+        assert await runs.queue_again(connection, 1, RetrySelection(("done",), tasks=("t",), ids=("id-3", "id-2"))) == (
+            1,
+            0,
+        )
+        assert await runs.queue_again(connection, 1, RetrySelection(("done",), tier="high")) == (0, 0)
     assert rows(path, "SELECT line, state, generation FROM records") == [
         (1, "done", 1),
         (2, "done", 1),

@@ -1,6 +1,8 @@
 """The file: private, locked, migrated forward only, and read without harm."""
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -8,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from batchrouter.core.errors import DatabaseUnfit, InputMissing, Interrupted, StorageFailed
-from batchrouter.store import migrations
-from batchrouter.store.lock import locked
+from batchrouter.store import lock, migrations
+from batchrouter.store.lock import locked, name_run, run_at_work
 from batchrouter.store.opening import connect_writer, open_reader, open_writer
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -94,6 +96,37 @@ def test_the_lock_names_its_holder_and_goes_with_it(tmp_path: Path) -> None:
         pass
     with locked(path):
         pass
+
+
+def test_who_asks_whether_somebody_works_makes_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    assert run_at_work(path) is None
+    assert list(tmp_path.iterdir()) == []
+    with locked(path):
+        assert run_at_work(path) is None
+        for run in (7, 123_456_789, 8):
+            name_run(path, run)
+            assert run_at_work(path) == run
+        with pytest.raises(Interrupted, match=rf"pid {os.getpid()}\)"), locked(path):
+            pass
+    before = (tmp_path / "a.db.lock").read_bytes()
+    assert run_at_work(path) is None
+    with locked(path):
+        assert run_at_work(path) is None, "the run of the one before"
+    assert (tmp_path / "a.db.lock").read_bytes() != before
+
+
+def test_who_only_asks_keeps_nobody_from_working(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with locked(path):
+        pass
+    descriptor = os.open(tmp_path / "a.db.lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    asking = threading.Timer(lock.PATIENCE_S / 5, os.close, (descriptor,))
+    asking.start()
+    with locked(path):
+        pass
+    asking.join()
 
 
 def test_a_lock_file_that_was_removed_meanwhile_is_not_mistaken_for_the_lock(tmp_path: Path) -> None:
