@@ -54,8 +54,14 @@ def purge(
     else:
         freed = f"{purged.bytes_freed / 1e6:,.2f} MB freed"
         count = f"{purged.requests:,} requests and {purged.answers:,} answers deleted"
-        click.echo(f"{count}, of {len(purged.runs):,} runs; {freed}" if purged.runs else "no run fits: nothing deleted")
+        click.echo(
+            f"{count}, from {_runs(len(purged.runs))}; {freed}" if purged.runs else "no run fits: nothing deleted"
+        )
     return ExitCode.OK
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count:,} runs"
 
 
 def _whose(run: str | None, older_than: float | None) -> str:

@@ -229,7 +229,7 @@ PURGED = Purged((1, 2), 3, 4, 5_000_000)
 def test_purge_hands_on(shell: Shell, stand_in: StandIn) -> None:
     asked = stand_in("purge", PURGED, awaited=True)
     ended = shell("purge", "3", "--requests", "--older-than", "2w", "--yes", "--db", "x.db")
-    assert (ended.code, ended.out) == (0, "3 requests and 4 answers deleted, of 2 runs; 5.00 MB freed\n")
+    assert (ended.code, ended.out) == (0, "3 requests and 4 answers deleted from 2 runs; 5.00 MB freed\n")
     assert asked.args == ("3",)
     assert asked.named == {"db": Path("x.db"), "requests": True, "answers": False, "older_than_s": 1_209_600}
     value = json.loads(shell("purge", "--answers", "--older-than", "30d", "--yes", "--json").out)
