@@ -55,7 +55,7 @@ def purge(
         freed = f"{purged.bytes_freed / 1e6:,.2f} MB freed"
         count = f"{purged.requests:,} requests and {purged.answers:,} answers deleted"
         click.echo(
-            f"{count}, from {_runs(len(purged.runs))}; {freed}" if purged.runs else "no run fits: nothing deleted"
+            f"{count} from {_runs(len(purged.runs))}; {freed}" if purged.runs else "no run fits: nothing deleted"
         )
     return ExitCode.OK
 
