@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import Outcome
 from batchrouter.core.records import Batch, Decision, Record, RequestText
@@ -64,8 +66,7 @@ class Job:
     retry_cost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One HTTP call to make: the model by its name in the configuration, and the tokens that it may answer with.
 
     ``cap_is_ours`` is True where the record named no cap, so that ``output_cap`` has to be added to the body.
@@ -98,8 +99,7 @@ class Pacer(Protocol):
     async def wait(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptStart:
+class AttemptStart(msgspec.Struct, frozen=True, gc=False):
     """An attempt about to be made; its row is committed before the call."""
 
     line: int
@@ -114,8 +114,7 @@ class AttemptStart:
     output_cap: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnd:
+class AttemptEnd(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ended and what it cost (``cost_nano`` None: unknown)."""
 
     line: int
@@ -128,8 +127,7 @@ class AttemptEnd:
     ended_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
+class ResultRow(msgspec.Struct, frozen=True, gc=False):
     """A record's final outcome."""
 
     line: int
@@ -146,8 +144,7 @@ class ResultRow:
     finished_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class TierMove:
+class TierMove(msgspec.Struct, frozen=True, gc=False):
     """A queued record that goes on in another tier."""
 
     line: int

@@ -17,13 +17,19 @@ CENTURY_S = 100 * 365 * 86_400.0
 class SystemClock:
     """Implements ``ports.Clock``."""
 
+    def __init__(self) -> None:
+        self._utc_ms, self._utc = -1, ""
+
     def monotonic_s(self) -> float:
         """Seconds of the event loop's clock."""
         return time.monotonic()
 
     def utc(self) -> str:
         """Now, in UTC, to the millisecond."""
-        return self.utc_ago(0)
+        now_ms = time.time_ns() // 1_000_000
+        if now_ms != self._utc_ms:
+            self._utc_ms, self._utc = now_ms, self.utc_ago(0)
+        return self._utc
 
     def utc_ago(self, seconds: float) -> str:
         """So long ago, in UTC, to the millisecond; a century at most."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from batchrouter.cli.event_loop import run_quickly
 from batchrouter.cli.exits import after_a_run
 from batchrouter.cli.options import Common, common_options, input_options, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
@@ -190,7 +191,7 @@ def _followed(common: Common, currency: str, work: Callable[[Progress], Awaitabl
         async with shown(progress, stream=sys.stderr, quiet=common.quiet, log_format=common.log_format):
             return await work(progress)
 
-    return asyncio.run(follow())
+    return run_quickly(follow())
 
 
 def _told(report: RunReport, common: Common, db: Path) -> int:

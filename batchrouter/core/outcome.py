@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
+
+import msgspec
 
 from batchrouter.core.pricing import Usage
 
@@ -40,8 +41,7 @@ class ErrorClass(StrEnum):
     POISON = "poison"  # the program ended without a word each time it worked on this record
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """The usable content of a completion (first choice)."""
 
     content: str | None
@@ -50,8 +50,7 @@ class Answer:
     has_tool_calls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """One call, classified.
 
     ``retry_after_s`` is the gateway's wish in seconds, ``should_retry`` its explicit word, ``reported_cost_nano`` a

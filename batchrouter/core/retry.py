@@ -6,8 +6,9 @@ because each repetition may be paid for; nothing is repeated where a repetition 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
 
 from batchrouter.core.checks import FailedCheck
 from batchrouter.core.errors import ExitCode
@@ -42,8 +43,7 @@ STOPS_THE_RUN: dict[ErrorClass, ExitCode] = {
 ESCALATES = frozenset({ErrorClass.CONTENT_FILTER, ErrorClass.REFUSAL, ErrorClass.CHECK})
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(msgspec.Struct, frozen=True, gc=False):
     """What a record's attempts of this generation came to so far."""
 
     attempts: int = 0
@@ -57,9 +57,8 @@ class History:
     def after(self, error: ErrorClass | None, *, outage: bool = False) -> History:
         """The history with one more ended attempt; ``outage``: the gateway answered nobody."""
         if outage and error in OUTAGE:
-            return replace(self, attempts=self.attempts + 1)
-        return replace(
-            self,
+            return msgspec.structs.replace(self, attempts=self.attempts + 1)
+        return History(
             attempts=self.attempts + 1,
             used=self.used + (error not in FREE),
             lost=self.lost + (error in LOST_ANSWER),
@@ -80,8 +79,7 @@ class History:
         return self.crashes >= POISON_AFTER_CRASHES
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """What happens to the record next.
 
     ``done``: its answer is the result. ``retry``: again, not before ``delay_s``. ``raise_cap``: again at once with a

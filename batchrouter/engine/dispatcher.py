@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 
 from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.outcome import ErrorClass, Outcome
@@ -18,6 +18,8 @@ from batchrouter.engine.model import ModelState
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import AttemptStart, Call, Job, RunEnd
 
+_NOT_SENT = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
+_IN_FLIGHT = Outcome("unknown", ErrorClass.STOPPED, "the run stopped while this call was in flight")
 _POISON = "the program died three times while it worked on this record, the last time on it alone"
 
 
@@ -124,30 +126,33 @@ class InProcessDispatcher:
     async def _attempt(
         self, job: Job, model: ModelState, lane: TierLane, *, output_cap: int, worst_case: int | None
     ) -> None:
-        outcome = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
+        outcome = _NOT_SENT
         start = reservation = None
+        has_place = False
         try:
-            async with AsyncExitStack() as places:
-                async with model.pacing.deck():
-                    if self._places:  # taken last: who waits for one model must not hold up another
-                        await places.enter_async_context(self._places)
-                    if self._stop.is_requested:
-                        self._context.budgeting.settle(worst_case or 0, 0)
-                        lane.release(job)
-                        return
-                    start = self._start(job, model, output_cap, worst_case)
-                    await self._context.ledger.open(start)
-                    reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
-                sent_s = self._context.clock.monotonic_s()
-                if not self._stop.is_requested:
-                    outcome = Outcome("unknown", ErrorClass.STOPPED, "the run stopped while this call was in flight")
-                    call = Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
-                    outcome = await self._context.gateway.call(call)
+            async with model.pacing.deck:
+                if self._places:  # taken last: who waits for one model must not hold up another
+                    has_place = await self._places.acquire()
+                if self._stop.is_requested:
+                    self._context.budgeting.settle(worst_case or 0, 0)
+                    lane.release(job)
+                    return
+                start = self._start(job, model, output_cap, worst_case)
+                await self._context.ledger.open(start)
+                reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
+            sent_s = self._context.clock.monotonic_s()
+            if not self._stop.is_requested:
+                outcome = _IN_FLIGHT
+                call = Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
+                outcome = await self._context.gateway.call(call)
         except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
             if start:
                 with suppress(StorageFailed):  # the failure that brought us here
                     self._settling.abandoned(start, outcome)
             raise
+        finally:
+            if self._places and has_place:
+                self._places.release()
         tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
         model.pacing.settle(reservation, 0 if outcome.state == "not_sent" else tokens)
         jitter = self._context.chance.random()

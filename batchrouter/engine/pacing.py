@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from batchrouter.core.limits import RequestGrid, TokenReservation, TokenWindow
 from batchrouter.engine.stopping import Stop
@@ -45,13 +43,7 @@ class Pacing:
         self._is_careful = False
         self._last_turn_s = -math.inf
         slots = concurrency if rpm is None else min(concurrency, max(1, math.ceil(rpm / 60 * DECK_S)))
-        self._deck = asyncio.Semaphore(slots if tpm is None else min(slots, DECK_UNDER_TPM))
-
-    @asynccontextmanager
-    async def deck(self) -> AsyncIterator[None]:
-        """A slot among the calls that are about to be sent."""
-        async with self._deck:
-            yield
+        self.deck = asyncio.Semaphore(slots if tpm is None else min(slots, DECK_UNDER_TPM))
 
     def recall(self, age_s: float, tokens: int) -> None:
         """A call of so many tokens was sent so long ago by a process before this one; the oldest is told first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from batchrouter.core.charging import charge
 from batchrouter.core.checks import Expectation, FailedCheck, failed_check
@@ -14,8 +14,7 @@ from batchrouter.engine.model import ModelState
 from batchrouter.ports import AttemptEnd, AttemptStart, Job, ResultRow
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """An ended attempt, the step that follows, and the result row if the step is final."""
 
     end: AttemptEnd

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 import aiohttp
+import msgspec
 import orjson
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
@@ -21,7 +22,7 @@ from yarl import URL
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.settings import ModelSettings, Settings
-from batchrouter.gateway.deadline import deadline
+from batchrouter.gateway.deadline import Deadline
 from batchrouter.gateway.decoding import decode
 from batchrouter.gateway.encoding import encode
 from batchrouter.gateway.failures import broken_off
@@ -46,8 +47,7 @@ class Connection:
     rate: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
+class _Reply(msgspec.Struct, frozen=True):
     """A complete HTTP answer. ``body`` None: it was larger than allowed."""
 
     status: int
@@ -98,12 +98,12 @@ class HttpGateway:
             outcome = broken_off(error, body_begun=body.begun)
         else:
             outcome = _understood(reply, connection)
-        return replace(outcome, latency_ms=round((loop.time() - started) * 1000))
+        return msgspec.structs.replace(outcome, latency_ms=round((loop.time() - started) * 1000))
 
 
 async def _post(connection: Connection, body: _Body) -> _Reply:
     async with (
-        deadline(connection.timeout_s),
+        Deadline(connection.timeout_s),
         connection.session.post(connection.url, data=body, allow_redirects=False, proxy=connection.proxy) as response,
     ):
         return _Reply(response.status, response.headers, await bounded(response, connection.response_bytes_most))
@@ -120,7 +120,9 @@ def _understood(reply: _Reply, connection: Connection) -> Outcome:
     body = connection.redactor.body(reply.body)
     outcome = decode(reply.status, headers, body)
     if connection.rate is not None and reply.status == 200:
-        return replace(outcome, reported_cost_nano=reported_cost_nano(reply.headers, body, connection.rate))
+        return msgspec.structs.replace(
+            outcome, reported_cost_nano=reported_cost_nano(reply.headers, body, connection.rate)
+        )
     return outcome
 
 

@@ -7,8 +7,8 @@ arrived, and was paid for, may lie there. So a deadline that is noticed late is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 LATE_S = 0.1
 """Timers that fire so late mean that the loop did not run."""
@@ -17,24 +17,33 @@ READING_S = 1.0
 PUT_OFF_MOST = 5
 
 
-@asynccontextmanager
-async def deadline(seconds: float) -> AsyncIterator[None]:
-    """TimeoutError when the block takes longer, time in which this process did not run apart."""
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle | None = None
-    async with asyncio.timeout(None) as timeout:
+class Deadline:
+    """TimeoutError when the block takes longer than so many seconds, time in which this process did not run apart."""
 
-        def due(at_s: float, put_off: int) -> None:
-            nonlocal timer
-            now_s = loop.time()
-            if now_s - at_s < LATE_S or put_off == PUT_OFF_MOST:
-                timeout.reschedule(now_s)
-            else:
-                timer = loop.call_later(READING_S, due, now_s + READING_S, put_off + 1)
+    __slots__ = ("_loop", "_put_off", "_seconds", "_timeout", "_timer")
 
-        ends_s = loop.time() + seconds
-        timer = loop.call_at(ends_s, due, ends_s, 0)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._put_off = 0
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        ends_s = self._loop.time() + self._seconds
+        self._timer = self._loop.call_at(ends_s, self._due, ends_s)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _due(self, at_s: float) -> None:
+        now_s = self._loop.time()
+        if now_s - at_s < LATE_S or self._put_off == PUT_OFF_MOST:
+            self._timeout.reschedule(now_s)
+        else:
+            self._put_off += 1
+            self._timer = self._loop.call_later(READING_S, self._due, now_s + READING_S)

@@ -51,7 +51,7 @@ def test_a_minute_is_used_to_the_margin_and_never_beyond(rpm: int) -> None:
         pacing, sent = paced(rpm=rpm), []
 
         async def call() -> None:
-            async with pacing.deck():
+            async with pacing.deck:
                 await pacing.turn(1)
             sent.append(LoopClock().monotonic_s())
 
@@ -114,7 +114,7 @@ def test_only_calls_about_to_leave_are_on_deck() -> None:
 
         async def call() -> None:
             nonlocal on_deck, most
-            async with pacing.deck():
+            async with pacing.deck:
                 on_deck += 1
                 most = max(most, on_deck)
                 await pacing.turn(1)

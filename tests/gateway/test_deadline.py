@@ -6,17 +6,17 @@ import time
 import pytest
 
 from batchrouter.gateway import deadline as deadlines
-from batchrouter.gateway.deadline import deadline
+from batchrouter.gateway.deadline import Deadline
 
 
 async def test_a_block_that_takes_too_long_is_cut_off() -> None:
     with pytest.raises(TimeoutError):
-        async with deadline(0.05):
+        async with Deadline(0.05):
             await asyncio.Event().wait()
 
 
 async def test_a_block_that_ends_in_time_is_left_in_peace() -> None:
-    async with deadline(60):
+    async with Deadline(60):
         await asyncio.sleep(0)
 
 
@@ -27,7 +27,7 @@ async def test_an_answer_that_arrived_while_the_loop_stood_still_is_read() -> No
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    async with deadline(0.05):
+    async with Deadline(0.05):
         time.sleep(0.3)  # frozen beyond the deadline
         assert await reader.read() == b"paid for"
     writer.close()
@@ -40,7 +40,7 @@ async def test_a_loop_that_is_always_late_does_not_put_the_deadline_off_for_ever
     monkeypatch.setattr(deadlines, "READING_S", 0.01)
 
     async def always_late() -> None:
-        async with deadline(0.01):
+        async with Deadline(0.01):
             while True:
                 time.sleep(0.12)
                 await asyncio.sleep(0)
