@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from batchrouter.core.settings import GatewaySettings, Settings
-from batchrouter.demo import DemoGateway, Faults, banner
 from batchrouter.intake.configuration import overridden
 
 DEMO_PATIENCE_S = 60.0
@@ -17,6 +16,8 @@ DEMO_PATIENCE_S = 60.0
 @asynccontextmanager
 async def demo_settings(settings: Settings, notice: Callable[[str], None]) -> AsyncIterator[Settings]:
     """The settings with a demo gateway, which runs as long as the block, in the place of every gateway."""
+    from batchrouter.demo import DemoGateway, banner  # noqa: PLC0415 - a web server, which few runs need
+
     async with DemoGateway() as gateway:
         notice(banner(gateway.base_url))
         own = GatewaySettings(base_url=gateway.base_url, auth="none", patience_s=DEMO_PATIENCE_S)
@@ -37,6 +38,8 @@ async def serve(
     ready: Callable[[str], None],
 ) -> None:
     """Serve until cancelled; ``ready`` is given the first line to print, with the address."""
+    from batchrouter.demo import DemoGateway, Faults, banner  # noqa: PLC0415
+
     gateway = DemoGateway(
         seed=seed, latency_ms=latency_ms, rpm=rpm, tpm=tpm, key=key, faults=Faults(**faults), ledger_path=ledger
     )
