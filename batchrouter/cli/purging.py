@@ -15,7 +15,11 @@ from batchrouter.core.errors import ExitCode
 
 @click.command(short_help="Delete stored requests and answers; figures stay.")
 @click.argument("run", required=False)
-@click.option("--requests", is_flag=True, help="What was sent: request, metadata and checks of records that ended.")
+@click.option(
+    "--requests",
+    is_flag=True,
+    help="What was sent: request, metadata and checks of records that ended; why lines were rejected.",
+)
 @click.option("--answers", is_flag=True, help="What came back: answers, responses, and the texts of errors.")
 @click.option("--older-than", type=Duration(), help="Only of runs that ended so long ago: 12h, 30d, 2w.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -28,6 +28,8 @@ UPDATE requests SET body = NULL, metadata = NULL, expect = NULL
 WHERE run = ? AND (body IS NOT NULL OR metadata IS NOT NULL OR expect IS NOT NULL)
     AND (SELECT r.state FROM records r WHERE r.run = requests.run AND r.line = requests.line) <> 'queued'
 """
+_REASONS = f"UPDATE results SET error = '{PURGED}' WHERE run = ? AND state = 'rejected' AND error <> '{PURGED}'"
+"""Why a line was rejected may quote it."""
 _ANSWERS = f"""
 UPDATE results SET answer = NULL, response = NULL, error = CASE WHEN error IS NOT NULL THEN '{PURGED}' END
 WHERE run = ? AND state <> 'rejected' AND (answer IS NOT NULL OR response IS NOT NULL OR error <> '{PURGED}')
@@ -66,7 +68,7 @@ async def purge(
     chosen = [row[0] for row in await connection.execute_fetchall(_ENDED_RUNS, (run, ended_before))]
     cleared_requests = await _changed(connection, _REQUESTS, chosen) if requests else 0
     cleared_answers = await _changed(connection, _ANSWERS, chosen) if answers else 0
-    for sql in _ERRORS if answers else ():
+    for sql in (*((_REASONS,) if requests else ()), *(_ERRORS if answers else ())):
         await _changed(connection, sql, chosen)
     await connection.commit()
     if chosen:

@@ -345,6 +345,20 @@ async def test_a_run_that_keeps_no_requests_leaves_no_trace_after_kills_and_a_re
     job.check()
 
 
+async def test_why_a_line_was_rejected_goes_with_the_requests_for_it_quotes_the_line(job: Job) -> None:
+    job.write([{"prompt": "x", "tier": SENT}, {"prompt": "x", "max_tokens": SENT}, {"prompt": "hi"}])
+    await job.run()
+    before = api.report(db=job.db).as_dict()
+    await api.purge("latest", db=job.db, answers=True)
+    assert traces(job, SENT)
+    purged = await api.purge("latest", db=job.db, requests=True)
+    assert purged.requests == 1
+    assert traces(job, SENT) == {}
+    assert api.report(db=job.db).as_dict() == before
+    assert job.answers("status, error")[:2] == [("rejected", "purged")] * 2
+    job.check()
+
+
 async def test_a_run_ends_well_where_its_file_cannot_be_written_anew(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
