@@ -17,11 +17,13 @@ from tests.storage.conftest import DiskJob, Mount, ext4_image, on_disk, sh
 
 RECORDS = 320
 LATE = 4
-LONG = "word " * 4_000
+FREE_BYTES = 20 * 1024 * 1024
+"""A quarter of it is more than a whole ballast, which is as large as the write-ahead log becomes and some answers."""
+LONG = "word " * 8_000
 
 
 def fill_the_disk_while_some_calls_are_in_flight(job: Job) -> asyncio.Event:
-    """The first records' answers wait for the event; the others, 20 kB each, fill the disk beside them."""
+    """The first records' answers wait for the event; the others, 40 kB each, fill the disk beside them."""
     go_on = asyncio.Event()
 
     async def late() -> Any:
@@ -71,12 +73,13 @@ async def finish(job: Job) -> None:
 async def test_a_full_disk_loses_no_answer_and_the_next_start_with_more_room_pays_nothing_twice(
     job: Job, mount: Mount, kind: str
 ) -> None:
-    image = ["-o", "loop", ext4_image(job.folder / "image", 32)]
-    disk = mount("disk", *(image if kind == "ext4" else ["-t", "tmpfs", "-o", "size=16m", "tmpfs"]))
+    image = ["-o", "loop", ext4_image(job.folder / "image", 64)]
+    disk = mount("disk", *(image if kind == "ext4" else ["-t", "tmpfs", "-o", "size=32m", "tmpfs"]))
     other = disk / "somebody else's"
-    other.write_bytes(os.urandom(max(0, shutil.disk_usage(disk).free - 8 * 1024 * 1024)))
+    other.write_bytes(os.urandom(max(0, shutil.disk_usage(disk).free - FREE_BYTES)))
     job = on_disk(job, disk)
     err = await run_until_the_disk_is_full(job)
+    assert "little room beside" not in err
     assert "Every answer that came is saved. Free some space" in err
     assert done(job) == len(job.gateway.requests)
     assert job.rows("SELECT count(*) FROM results WHERE state = 'done' AND line <= 4") == [(LATE,)]
