@@ -14,6 +14,7 @@ import asyncio
 import json
 import sys
 import time
+from typing import cast
 
 import running
 
@@ -72,8 +73,7 @@ class FixedAnswer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data

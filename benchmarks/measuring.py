@@ -48,8 +48,6 @@ def write_configuration(folder: Path, base_url: str, model: Mapping[str, int]) -
         'auth = "none"',
         "[tier.simple]",
         f'models = ["{MODEL}"]',
-        "[routing]",
-        'fallback = "simple"',
         f'[model."{MODEL}"]',
         "input = 0.15",
         "output = 0.6",

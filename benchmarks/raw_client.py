@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from typing import cast
 from urllib.parse import urlsplit
 
 import running
@@ -23,9 +24,8 @@ class Caller(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            self._call()
+        self._transport = cast("asyncio.Transport", transport)
+        self._call()
 
     def _call(self) -> None:
         if self._left[0] <= 0 or self._transport is None:

@@ -69,7 +69,7 @@ def measured(case: str, source: Path, records: int, pairs: int) -> list[str]:
     both = list(zip(ours, theirs, strict=True))
     return [
         f"{latency_ms} ms",
-        str(in_flight),
+        in_flight,
         f"{statistics.median(one.working for one in ours):,.0f}",
         f"{statistics.median(one.working for one in theirs):,.0f}",
         f"**{spread([one.working / other.working for one, other in both])}**",
