@@ -19,7 +19,7 @@ def tuned(main: Coroutine[Any, Any, T]) -> T:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     try:
-        import uvloop  # noqa: PLC0415
+        import uvloop
     except ImportError:
         return asyncio.run(main)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
