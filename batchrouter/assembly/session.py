@@ -30,8 +30,11 @@ from batchrouter.store import runs
 from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.ledger import RunLedger, open_ledger
 from batchrouter.store.lock import name_run
-from batchrouter.store.purging import rewrite
+from batchrouter.store.purging import forget_done
 from batchrouter.store.runs import Invocation
+
+BY_PLAN = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.PLANNED_STOP)
+"""Ends that nobody waits for: there is time to write the file anew."""
 
 
 class Session:
@@ -88,14 +91,14 @@ class Session:
                 raise
             raise cause from error
         code, end = await self._note_end(plan, end)
-        if settings.run.keep_requests == "until_done" and code in (ExitCode.OK, ExitCode.SOME_FAILED):
-            await self._leave_no_trace()
+        if settings.run.keep_requests == "until_done" and code in BY_PLAN:
+            await self._leave_no_trace(run)
         return code, end
 
-    async def _leave_no_trace(self) -> None:
+    async def _leave_no_trace(self, run: int) -> None:
         """The run is at its end whether there is room for a new file or not."""
         try:
-            await rewrite(self._connection, self._path)
+            await forget_done(self._connection, self._path, run)
         except (StorageFailed, Interrupted) as error:
             self._observer.notice(f"{error.message}: `batchrouter purge --requests` does it again")
 

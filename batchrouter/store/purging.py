@@ -15,6 +15,7 @@ from pathlib import Path
 import aiosqlite
 
 from batchrouter.core.errors import Interrupted, StorageFailed
+from batchrouter.store.opening import storage_errors
 
 PURGED = "purged"
 """Stands where an error's text was: such texts quote answers and requests."""
@@ -38,6 +39,14 @@ _ERRORS = (
     f"UPDATE attempts SET error = '{PURGED}' WHERE run = ? AND state <> 'open' AND error <> '{PURGED}'",
     f"UPDATE runs SET stop_reason = '{PURGED}' WHERE run = ? AND stop_reason <> '{PURGED}'",
 )
+_OF_THE_DONE = (
+    f"UPDATE attempts SET error = '{PURGED}' WHERE run = ? AND error <> '{PURGED}' AND EXISTS (SELECT 1 FROM records r"
+    " WHERE r.run = attempts.run AND r.line = attempts.line AND r.state = 'done')",
+    f"UPDATE results SET error = '{PURGED}', response = iif(answer IS NULL, NULL, response)"
+    f" WHERE run = ? AND error <> '{PURGED}' AND EXISTS (SELECT 1 FROM records r"
+    " WHERE r.run = results.run AND r.line = results.line AND r.state = 'done')",
+)
+"""Failures on the way to an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,22 @@ async def _changed(connection: aiosqlite.Connection, sql: str, chosen: list[int]
         rows += cursor.rowcount
         await cursor.close()
     return rows
+
+
+async def forget_done(connection: aiosqlite.Connection, path: Path, run: int) -> None:
+    """Leave no trace of the cleared requests of done records: none in errors that quote them, none in any file.
+
+    StorageFailed and Interrupted: as of ``rewrite``, or there was no room to change the errors.
+    """
+    try:
+        with storage_errors(path):
+            for sql in _OF_THE_DONE:
+                await _changed(connection, sql, [run])
+            await connection.commit()
+    except BaseException:
+        await connection.rollback()
+        raise
+    await rewrite(connection, path)
 
 
 async def rewrite(connection: aiosqlite.Connection, path: Path) -> None:

@@ -345,6 +345,48 @@ async def test_a_run_that_keeps_no_requests_leaves_no_trace_after_kills_and_a_re
     job.check()
 
 
+async def test_a_planned_stop_leaves_no_trace_of_requests_that_are_done(job: Job) -> None:
+    job.settings["run"] = {"keep_requests": "until_done"}
+    job.write({"prompt": f"{SENT}-{n:05d}-{LONG * (n % 4)}"} for n in range(2_000))
+    assert (await job.run(limit=1_500)).exit_code == 4
+    assert job.answers("count(request)") == [(0,)]
+    assert traces(job, SENT) == {}
+    assert (await job.run()).exit_code == 0
+    assert traces(job, SENT) == {}
+    job.check()
+
+
+async def test_errors_on_the_way_to_an_answer_are_not_kept_with_the_request_that_they_quote(job: Job) -> None:
+    """The first generation is refused, the second fails once before it is done."""
+    job.settings["run"] = {"keep_requests": "until_done"}
+    job.write({"prompt": f"{SENT}-{n}"} for n in range(20))
+    refused = {f"{SENT}-7", f"{SENT}-17"}
+    failed: set[str] = set()
+
+    def quoting(body: dict[str, Any], _n: int) -> Any:
+        prompt = body["messages"][-1]["content"]
+        if prompt in refused:
+            return problem(400, f"no to {prompt}")
+        if prompt in failed:
+            return completion()
+        failed.add(prompt)
+        return problem(500, f"no to {prompt}")
+
+    job.gateway.reply = quoting
+    assert (await job.run()).exit_code == 3
+    assert job.rows("SELECT count(*) FROM attempts WHERE error LIKE '%MARKER-SENT%'") == [(2,)]
+    job.check()
+    refused.clear()
+    await api.retry("latest", db=job.db, settings=Settings.model_validate(job.settings))
+    assert job.answers("DISTINCT status") == [("done",)]
+    assert job.rows("SELECT DISTINCT status_code, error FROM attempts WHERE error IS NOT NULL ORDER BY 1") == [
+        (400, "purged"),
+        (500, "purged"),
+    ]
+    assert traces(job, SENT) == {}
+    job.check()
+
+
 async def test_why_a_line_was_rejected_goes_with_the_requests_for_it_quotes_the_line(job: Job) -> None:
     job.write([{"prompt": "x", "tier": SENT}, {"prompt": "x", "max_tokens": SENT}, {"prompt": "hi"}])
     await job.run()

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batchrouter import api
 from batchrouter.core import retry
 from batchrouter.engine import model, pacing
 from tests.faults import child
 from tests.faults.conftest import mixed, run_in, settings_for
 from tests.faults.gateway import SOAK, FaultGateway, Schedule
+from tests.faults.invariants import check_database, rows
 
 RESPONSE_CAP_MB = 8
 
@@ -31,24 +30,12 @@ def write_records(folder: Path, records: int) -> None:
     (folder / "in.jsonl").write_text("".join(json.dumps({"prompt": f"question {n}"}) + "\n" for n in range(records)))
 
 
-def rows(folder: Path, sql: str) -> list[Any]:
-    connection = sqlite3.connect(f"file:{folder / 'runs.db'}?mode=ro", uri=True)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
-
-
-def check(folder: Path) -> None:
-    assert [finding.what for finding in api.verify(folder / "runs.db") if finding.level != "ok"] == []
-
-
 async def ran(folder: Path, schedule: Schedule, *, records: int = 1, **gateway: Any) -> tuple[int, FaultGateway]:
     """The exit code of a run of so many records, and the gateway it met."""
     write_records(folder, records)
     async with FaultGateway(folder / "ledger", schedule) as server:
         report = await run_in(folder, settings_for(server.base_url, **gateway))
-    check(folder)
+    check_database(folder)
     return int(report.exit_code), server
 
 
@@ -121,7 +108,7 @@ async def test_an_answer_without_end_costs_the_cap_and_not_its_size(kind: str, t
             process.start()
             await asyncio.to_thread(process.join)
         peaks_mb[name] = int((folder / "peak_kb").read_text()) / 1024
-        check(folder)
+        check_database(folder)
     sys.stdout.write(f"peak memory: {peaks_mb}\n")
     assert rows(tmp_path / kind, "SELECT DISTINCT status FROM answers") == [("failed",)]
     assert (
