@@ -211,9 +211,14 @@ def verify(db: Path) -> list[Finding]:
         return examination.verify(reader)
 
 
-async def doctor(*, settings: Settings, db: Path, source: str | None = None) -> list[Finding]:
-    """Configuration, key, gateway and database, before any money is spent."""
-    return await examination.doctor(settings, db, source)
+async def doctor(
+    *, settings: Settings | None = None, config: Path | None = None, db: Path, source: str | None = None
+) -> list[Finding]:
+    """Configuration, keys, gateways, database and machine, before any money is spent.
+
+    ``settings`` None: those of the file ``config``, whose mistakes are findings like all others.
+    """
+    return await examination.doctor(settings, config, db, source)
 
 
 async def demo(

@@ -14,7 +14,7 @@ from batchrouter.assembly import wiring
 from batchrouter.assembly.clock import SystemClock
 from batchrouter.assembly.demo_room import demo_settings
 from batchrouter.assembly.finding import Plan, RunFinder
-from batchrouter.assembly.machine import network_filesystem
+from batchrouter.assembly.machine import doubts
 from batchrouter.assembly.session import Session
 from batchrouter.assembly.silence import Silent
 from batchrouter.core.errors import ExitCode
@@ -55,8 +55,8 @@ class Desk:
         async with AsyncExitStack() as stack:
             if plan.source:
                 stack.push_async_callback(plan.source.aclose)
-            if doubt := network_filesystem(self.path):
-                self.observer.notice(f"{doubt.what}. {doubt.advice}")
+            for doubt in doubts(self.path, self.settings, self.options.concurrency):
+                self.observer.notice(doubt)
             settings = self.settings
             if self.options.demo or plan.run.demo:
                 settings = await stack.enter_async_context(demo_settings(settings, self.observer.notice))

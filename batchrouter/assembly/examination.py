@@ -7,13 +7,14 @@ import sqlite3
 from pathlib import Path
 
 from batchrouter.assembly import wiring
-from batchrouter.assembly.machine import machine_findings, room_for
+from batchrouter.assembly.machine import descriptors, machine_findings, room_for
 from batchrouter.assembly.retracing import retraced
 from batchrouter.core.errors import BatchRouterError
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
 from batchrouter.core.surroundings import unbounded_findings
-from batchrouter.gateway import check_gateways, read_keys
+from batchrouter.gateway import check_gateways, read_key
+from batchrouter.intake import configuration
 from batchrouter.store.opening import open_reader
 from batchrouter.store.verification import violations
 
@@ -23,18 +24,34 @@ def verify(reader: sqlite3.Connection) -> list[Finding]:
     return [*violations(reader), *retraced(reader)]
 
 
-async def doctor(settings: Settings, db: Path, source: str | None) -> list[Finding]:
-    """Findings on prices, database, machine, input, key and gateway, the wrong ones with what to do."""
-    findings = [*_prices(settings), *unbounded_findings(settings), *_database(db)]
-    if db.absolute().parent.is_dir():
-        findings += machine_findings(settings, db)
+async def doctor(settings: Settings | None, config: Path | None, db: Path, source: str | None) -> list[Finding]:
+    """Findings on prices, database, machine, input, keys and gateways, the wrong ones with what to do.
+
+    Nothing that is wrong hides the rest: without ``settings`` (None: read from ``config``) what needs none is looked at.
+    """
+    findings = []
+    try:
+        settings = settings or configuration.load(config, os.environ)
+        findings += [*_prices(settings), *unbounded_findings(settings)]
+    except BatchRouterError as error:
+        findings.append(_as_finding(error))
+    findings += [*_database(db), *machine_findings(db)]
     if source is not None:
         findings += _input(source, settings, db)
-    try:
-        keys = read_keys(settings, os.environ)
-    except BatchRouterError as error:
-        return [*findings, _as_finding(error)]
-    return [*findings, Finding("ok", "the keys are set"), *await check_gateways(settings, keys)]
+    if settings:
+        findings += [descriptors(settings, None), *await _gateways(settings)]
+    return findings
+
+
+async def _gateways(settings: Settings) -> list[Finding]:
+    """The gateways whose keys are there are asked, whatever the others lack."""
+    findings, keys = [], {}
+    for name in settings.gateways_used:
+        try:
+            keys[name] = read_key(name, settings.gateway[name], os.environ)
+        except BatchRouterError as error:
+            findings.append(_as_finding(error))
+    return [*(findings or [Finding("ok", "the keys are set")]), *await check_gateways(settings, keys)]
 
 
 def _prices(settings: Settings) -> list[Finding]:
@@ -64,14 +81,14 @@ def _database(db: Path) -> list[Finding]:
     return [Finding("ok", f"{db} is a batchrouter database with {count} runs")]
 
 
-def _input(source: str, settings: Settings, db: Path) -> list[Finding]:
+def _input(source: str, settings: Settings | None, db: Path) -> list[Finding]:
     path = Path(source)
     if source == "-" or path.is_fifo():
         return [Finding("ok", f"{source} is a pipe: how much room its records need is not known before")]
     if not (path.is_file() and os.access(path, os.R_OK)):
         return [Finding("error", f"{source} is not a file that can be read", "Give the path of a JSONL file.")]
     findings = [Finding("ok", f"{source} can be read")]
-    if db.absolute().parent.is_dir():
+    if settings and db.absolute().parent.is_dir():
         try:
             findings.append(room_for(path, settings, db))
         except BatchRouterError as error:

@@ -18,16 +18,17 @@ from batchrouter.store.ballast import ballast_bytes
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-def machine_findings(settings: Settings, db: Path) -> list[Finding]:
-    """What concerns every run of these settings on this database."""
+def machine_findings(db: Path) -> list[Finding]:
+    """What concerns every run on this database."""
+    filesystem = filesystem_finding(_kind_below(db), str(_folder(db)))
+    return [*([filesystem] if filesystem else []), sqlite_finding(sqlite3.sqlite_version_info)]
+
+
+def descriptors(settings: Settings, concurrency: int | None) -> Finding:
+    """Open files against the calls in flight."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = None if soft == resource.RLIM_INFINITY else soft
-    filesystem = filesystem_finding(_kind_below(db), str(_folder(db)))
-    return [
-        *([filesystem] if filesystem else []),
-        sqlite_finding(sqlite3.sqlite_version_info),
-        descriptors_finding(limit, calls_in_flight_most(settings)),
-    ]
+    return descriptors_finding(limit, calls_in_flight_most(settings, concurrency))
 
 
 def room_for(source: Path, settings: Settings, db: Path) -> Finding:
@@ -38,18 +39,21 @@ def room_for(source: Path, settings: Settings, db: Path) -> Finding:
     return room_finding(wanted, shutil.disk_usage(folder).free, str(folder), output_tokens_most=longest)
 
 
-def network_filesystem(db: Path) -> Finding | None:
-    """A warning if the database lies on a filesystem of a network."""
+def doubts(db: Path, settings: Settings, concurrency: int | None) -> list[str]:
+    """What a run says of this machine when it begins, each with what to do."""
     kind = _kind_below(db)
-    return filesystem_finding(kind, str(_folder(db))) if is_network(kind) else None
+    findings = [filesystem_finding(kind, str(_folder(db)))] if is_network(kind) else []
+    findings.append(descriptors(settings, concurrency))
+    return [f"{finding.what}. {finding.advice}" for finding in findings if finding and finding.level != "ok"]
 
 
 def _kind_below(db: Path) -> str | None:
     try:
-        return kind_of(_MOUNTS.read_text(errors="replace"), str(_folder(db)))
+        return kind_of(_MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"), str(_folder(db)))
     except OSError:  # not every system has this table
         return None
 
 
 def _folder(db: Path) -> Path:
-    return db.parent.resolve()
+    """Where the file itself lies, links followed."""
+    return db.resolve().parent

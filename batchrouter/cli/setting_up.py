@@ -29,8 +29,7 @@ def doctor(source: str | None, common: Common) -> int:
     """
     from batchrouter import api  # noqa: PLC0415
 
-    settings = api.load_settings(common.config)
-    findings = asyncio.run(api.doctor(settings=settings, db=common.database(), source=source))
+    findings = asyncio.run(api.doctor(config=common.config, db=common.database(), source=source))
     return print_findings(findings, common, ExitCode.CONFIGURATION)
 
 

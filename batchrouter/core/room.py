@@ -93,7 +93,9 @@ def room_finding(wanted: Need, free_bytes: int, folder: str, *, output_tokens_mo
 def in_words(count: int) -> str:
     """A number of bytes for people.
 
-    >>> in_words(999_000), in_words(4_200_000), in_words(79_100_000_000)
-    ('1.0 MB', '4.2 MB', '79.1 GB')
+    >>> in_words(16_340), in_words(4_200_000), in_words(79_100_000_000)
+    ('16.3 kB', '4.2 MB', '79.1 GB')
     """
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"

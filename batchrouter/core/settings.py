@@ -248,6 +248,11 @@ class Settings(Section):
         return None if self.run.budget is None else nano_of(self.run.budget)
 
     @property
+    def gateways_used(self) -> list[str]:
+        """The names of the gateways that a model is asked at."""
+        return list(dict.fromkeys(model.gateway for model in self.model.values()))
+
+    @property
     def top_tier(self) -> str:
         """The dearest tier."""
         return self.tiers[-1]

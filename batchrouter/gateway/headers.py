@@ -30,8 +30,8 @@ def should_retry(headers: Mapping[str, str]) -> bool | None:
 
 
 def answered_at(headers: Mapping[str, str]) -> datetime | None:
-    """The gateway's clock when it answered, by its ``Date``."""
-    return _date(headers.get("Date"))
+    """The gateway's clock when it answered, by its ``Date``; None: none, or a cache has kept the answer."""
+    return None if "Age" in headers else _date(headers.get("Date"))
 
 
 def _number(value: str | None) -> float | None:

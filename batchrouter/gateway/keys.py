@@ -11,11 +11,11 @@ from batchrouter.core.settings import GatewaySettings, Settings
 
 def read_keys(settings: Settings, environ: Mapping[str, str]) -> dict[str, str | None]:
     """The key of each gateway that a model uses, by the gateway's name (None: it wants none)."""
-    used = dict.fromkeys(model.gateway for model in settings.model.values())
-    return {name: _key(name, settings.gateway[name], environ) for name in used}
+    return {name: read_key(name, settings.gateway[name], environ) for name in settings.gateways_used}
 
 
-def _key(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> str | None:
+def read_key(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> str | None:
+    """The key of one gateway (None: it wants none); ConfigurationError says where it should be."""
     if gateway.auth == "none":
         return None
     where, key = _found(name, gateway, environ)

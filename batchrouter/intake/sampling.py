@@ -26,5 +26,7 @@ def sample(path: str) -> Sample:
     finally:
         stream.close()
     file_bytes = Path(path).stat().st_size
-    sizes = [len(line) for line in data.split(b"\n") if line.strip()]
-    return Sample(sizes, file_bytes, file_bytes if ended else read_bytes)
+    lines = data.split(b"\n")
+    cut = b"" if ended or len(lines) == 1 else lines.pop()
+    sizes = [len(line) for line in lines if line.strip()]
+    return Sample(sizes, file_bytes, file_bytes if ended else read_bytes * (len(data) - len(cut)) // len(data))

@@ -13,6 +13,7 @@ from batchrouter.assembly import machine
 from batchrouter.assembly.silence import Silent
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
+from batchrouter.intake.sampling import sample
 from tests.acceptance.conftest import Job
 from tests.acceptance.test_processes import config, ran
 
@@ -96,3 +97,60 @@ async def test_the_gateways_clock_is_compared(job: Job, ahead_min: int, level: s
     there = format_datetime(datetime.now(UTC) + timedelta(minutes=ahead_min), usegmt=True)
     job.gateway.models_headers["Date"] = there
     assert [finding.level for finding in await examined(job) if "this machine's clock" in finding.what] == [level]
+
+
+async def test_a_gateways_clock_is_not_judged_by_an_answer_that_a_cache_has_kept(job: Job) -> None:
+    then = format_datetime(datetime.now(UTC) - timedelta(minutes=10), usegmt=True)
+    job.gateway.models_headers |= {"Date": then, "Age": "600"}
+    assert not [finding for finding in await examined(job) if "this machine's clock" in finding.what]
+
+
+@pytest.mark.parametrize("text", ["tiers = [", "wrong = 1", None])
+async def test_a_configuration_that_cannot_be_used_hides_nothing_else(job: Job, text: str | None) -> None:
+    job.prompts("hello")
+    if text is not None:
+        Path(job.folder, "bad.toml").write_text(text)
+    code, out, err = await ran(job, "doctor", "in.jsonl", "--config", "bad.toml", "--db", "runs.db")
+    assert code == 78, out + err
+    for words in ("bad.toml", "will be made by the first run", "SQLite", "can be read"):
+        assert words in out
+
+
+async def test_a_gateway_is_asked_although_the_key_of_another_is_missing(job: Job) -> None:
+    job.settings["gateway"]["far"] = {"base_url": "http://127.0.0.1:1/v1"}
+    job.settings["model"]["distant"] = {"input": 1, "output": 2, "gateway": "far"}
+    findings = await examined(job)
+    assert [finding.what for finding in findings if finding.level == "error"] == [
+        "no key for gateway 'far': neither api_key_env nor api_key_file is configured"
+    ]
+    assert f"{job.gateway.base_url} answers" in [finding.what for finding in findings]
+
+
+async def test_a_run_says_that_too_few_files_may_be_open(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _what: (70, 70))
+    job.prompts("hello")
+    notices: list[str] = []
+
+    class Listening(Silent):
+        def notice(self, message: str) -> None:
+            notices.append(message)
+
+    job.observer = Listening()
+    assert (await job.run()).exit_code == 0
+    assert sum("only 70 open files" in notice for notice in notices) == 1
+
+
+def test_a_link_is_judged_by_the_file_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = tmp_path.resolve() / "far"
+    far.mkdir()
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 0:40 / {far} rw - nfs4 there:/ rw\n")
+    monkeypatch.setattr(machine, "_MOUNTS", mounts)
+    (tmp_path / "here.db").symlink_to(far / "there.db")
+    assert any("nfs4" in finding.what for finding in machine.machine_findings(tmp_path / "here.db"))
+
+
+def test_the_line_that_a_sample_cuts_counts_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_bytes((b"x" * 1_500_000 + b"\n") * 20)
+    assert sample(str(path)).records == 20
