@@ -44,7 +44,7 @@ SELECT run, coalesce(tier, ''), model, latency_ms, count(*)
 FROM attempts WHERE purpose = 'answer' AND latency_ms IS NOT NULL GROUP BY 1, 2, 3, 4;
 
 INSERT INTO result_counters
-SELECT s.run, coalesce(s.tier, ''), s.model, count(*), coalesce(sum(a.cost_nano), 0), coalesce(sum(s.baseline_nano), 0),
+SELECT s.run, coalesce(s.tier, ''), coalesce(s.model, ''), count(*), coalesce(sum(a.cost_nano), 0), coalesce(sum(s.baseline_nano), 0),
     sum(s.baseline_nano IS NULL)
 FROM results s
 JOIN records r ON r.run = s.run AND r.line = s.line AND r.generation = s.generation
@@ -80,17 +80,16 @@ CREATE TRIGGER results_counted AFTER INSERT ON results WHEN NEW.state = 'done' B
 END;
 CREATE TRIGGER results_uncounted AFTER UPDATE OF generation ON records WHEN OLD.state = 'done' BEGIN
     UPDATE result_counters SET
-        records = records - 1,
-        cost_nano = cost_nano - coalesce(was.cost_nano, 0),
-        baseline_nano = baseline_nano - coalesce(was.baseline_nano, 0),
+        records = result_counters.records - 1,
+        cost_nano = result_counters.cost_nano - coalesce(was.cost_nano, 0),
+        baseline_nano = result_counters.baseline_nano - coalesce(was.baseline_nano, 0),
         no_baseline = no_baseline - (was.baseline_nano IS NULL)
     FROM (
-        SELECT s.tier, s.model, s.baseline_nano, a.cost_nano FROM results s
+        SELECT coalesce(s.tier, '') AS tier, coalesce(s.model, '') AS model, s.baseline_nano, a.cost_nano FROM results s
         LEFT JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.attempt = s.attempt
         WHERE s.run = OLD.run AND s.line = OLD.line AND s.generation = OLD.generation
     ) AS was
-    WHERE result_counters.run = OLD.run AND result_counters.tier = coalesce(was.tier, '')
-        AND result_counters.model = coalesce(was.model, '');
+    WHERE result_counters.run = OLD.run AND result_counters.tier = was.tier AND result_counters.model = was.model;
 END;
 
 CREATE INDEX records_unanswered ON records (run, line) WHERE state IN ('failed', 'rejected');
