@@ -147,7 +147,8 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
 def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[FrequentError, ...]:
     """The most frequent errors of failed and rejected records."""
     rows = connection.execute(
-        "SELECT s.error_class, s.error, count(*) AS records, min(s.line) AS line FROM records r"
+        "SELECT s.error_class, s.error, count(*) AS records, min(s.line) AS line"
+        " FROM records r INDEXED BY records_unanswered"
         " JOIN results s ON s.run = r.run AND s.line = r.line AND s.generation = r.generation"
         " WHERE r.run = ? AND r.state IN ('failed', 'rejected')"
         " GROUP BY 1, 2 ORDER BY records DESC, line LIMIT ?",

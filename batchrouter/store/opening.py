@@ -20,6 +20,8 @@ from batchrouter.store.lock import locked
 
 BUSY_TIMEOUT_S = 10.0
 ROWS_AT_ONCE = 64
+STATEMENTS_KEPT = 16
+"""Prepared ones: each of many rows takes some 0.3 MB, and there is another for each number of rows."""
 INTACT = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
 PRAGMAS = (
     "journal_mode = WAL",
@@ -77,7 +79,8 @@ async def reading_beside(path: Path) -> AsyncIterator[aiosqlite.Connection]:
 
 async def _connect(path: Path | str, **options: Any) -> aiosqlite.Connection:
     """Open first, and give it to aiosqlite then: its thread outlives the event loop when it fails to open by itself."""
-    opened = partial(sqlite3.connect, path, timeout=BUSY_TIMEOUT_S, check_same_thread=False, **options)
+    options |= {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "cached_statements": STATEMENTS_KEPT}
+    opened = partial(sqlite3.connect, path, **options)
     raw = await asyncio.to_thread(opened)
     return await aiosqlite.Connection(lambda: raw, iter_chunk_size=ROWS_AT_ONCE)
 

@@ -112,7 +112,7 @@ async def begin(
     Those calls may have been paid for: they are unknown from now on, at the worst case that was reserved for them.
     """
     cursor = await connection.execute(
-        "UPDATE attempts SET state = 'unknown', error_class = 'crash', cost_nano = reserved_nano, ended_at = ?,"
+        "UPDATE attempts INDEXED BY attempts_open SET state = 'unknown', error_class = 'crash', cost_nano = reserved_nano, ended_at = ?,"
         " cost_source = CASE WHEN reserved_nano IS NULL THEN 'none' ELSE 'reserved' END,"
         " error = 'the program ended while this call was open; it may have been paid for'"
         " WHERE run = ? AND state = 'open'",
@@ -172,10 +172,9 @@ async def reopen_intake(connection: aiosqlite.Connection, run: int) -> None:
 
 async def spent_nano(connection: aiosqlite.Connection, run: int) -> int:
     """Nano-units of the budget that are gone: known costs, and lost calls at their worst case."""
-    rows = list(
-        await connection.execute_fetchall("SELECT coalesce(sum(cost_nano), 0) FROM attempts WHERE run = ?", (run,))
-    )
-    return int(rows[0][0])
+    sql = "SELECT coalesce(sum(cost_nano), 0) FROM attempt_counters WHERE run = ?"
+    ((spent,),) = await connection.execute_fetchall(sql, (run,))
+    return int(spent)
 
 
 async def recently_sent(connection: aiosqlite.Connection, since: str) -> list[tuple[str, str, int]]:
@@ -198,9 +197,12 @@ async def counts(connection: aiosqlite.Connection, run: int) -> list[tuple[str, 
 
 async def repeated_ids(connection: aiosqlite.Connection, run: int) -> tuple[int, str]:
     """How many ids stand on more than one line of the input, and the first of them in order."""
-    sql = "SELECT id FROM records WHERE run = ? AND id IS NOT NULL GROUP BY id HAVING count(*) > 1 ORDER BY id"
-    rows = list(await connection.execute_fetchall(sql, (run,)))
-    return len(rows), rows[0][0] if rows else ""
+    sql = (
+        "SELECT count(*), coalesce(min(id), '') FROM ("
+        "SELECT id FROM records WHERE run = ? AND id IS NOT NULL GROUP BY id HAVING count(*) > 1)"
+    )
+    ((repeated, first),) = await connection.execute_fetchall(sql, (run,))
+    return repeated, first
 
 
 async def line_of_record(connection: aiosqlite.Connection, run: int, ordinal: int) -> int | None:
