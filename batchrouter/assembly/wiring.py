@@ -66,6 +66,7 @@ def _models(context: RunContext) -> dict[str, ModelState]:
             guard=guard_for(model.rpm),
             clock=context.clock,
             stop=context.stop,
+            slow_start=model.concurrency is None,
         )
         patience_s = settings.gateway[model.gateway].patience_s
         models[name] = ModelState(

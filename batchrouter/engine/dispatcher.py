@@ -6,7 +6,7 @@ The order is the promise: nothing is sent before its row is durable and its wors
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from batchrouter.core.errors import ExitCode, StorageFailed
@@ -45,6 +45,12 @@ class InProcessDispatcher:
         async with asyncio.TaskGroup() as workers:
             for _ in range(width):
                 workers.create_task(self._work(lane))
+
+    def found(self) -> Iterator[str]:
+        """What the calls told of the gateway's limits."""
+        for model in self._models.values():
+            if rpm := model.pacing.found_rpm:
+                yield f'{model.name}: its limit seems to be {rpm:,} requests/min; [model."{model.name}"] rpm = {rpm} begins with it'
 
     async def _work(self, lane: TierLane) -> None:
         while job := await lane.next_job():

@@ -17,6 +17,8 @@ TYPICAL_OUTPUT_TOKENS = 256
 LEARNING_RATE = 0.05
 PAUSE_FIRST_S = 1.0
 PAUSE_MOST_S = 60.0
+SEARCHING_PAUSE_MOST_S = 8.0
+"""How long refusals last tells what kind of limit it is, so an unknown one is asked more often."""
 
 
 class ModelState:
@@ -83,12 +85,15 @@ class ModelState:
             self._typical_output += LEARNING_RATE * (outcome.usage.output_tokens - self._typical_output)
         if outcome.error is ErrorClass.OVERLOAD:
             self.breaker.refused(now_s)
-            return self._pause(outcome.retry_after_s, jitter)
+            waits = self.pacing.refused(sent_s, outcome.retry_after_s or 0.0)
+            return self._pause(outcome.retry_after_s, jitter) if waits or outcome.retry_after_s else 0.0
         if outcome.error in NO_ANSWER:
             self.breaker.failed(now_s, line)
-        elif self.breaker.answered(sent_s):
-            self.pacing.resume()
-            self._pauses = 0
+        else:
+            self.pacing.answered(sent_s)
+            if self.breaker.answered(sent_s):
+                self.pacing.resume()
+                self._pauses = 0
         return 0.0
 
     def _pause(self, retry_after_s: float | None, jitter: float) -> float:
@@ -96,7 +101,8 @@ class ModelState:
         wish_s = retry_after_s or 0.0
         if self.pacing.is_paused and wish_s <= RETRY_AFTER_MOST_S:
             return 0.0
-        bound_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * (1 << self._pauses))
+        most_s = SEARCHING_PAUSE_MOST_S if self.pacing.is_searching else PAUSE_MOST_S
+        bound_s = min(most_s, PAUSE_FIRST_S * (1 << self._pauses))
         self._pauses = min(self._pauses + 1, 10)
         pause_s = max(wish_s, bound_s * (0.5 + jitter / 2))
         self.pacing.pause(pause_s)

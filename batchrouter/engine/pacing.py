@@ -11,6 +11,7 @@ import asyncio
 import math
 
 from batchrouter.core.limits import RequestGrid, TokenReservation, TokenWindow
+from batchrouter.core.rate_search import RateSearch
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Pacer
 
@@ -21,19 +22,36 @@ DECK_S = 0.25
 DECK_UNDER_TPM = 4
 """A wait for tokens may be long: so few calls have their row open meanwhile."""
 
+FIRST_IN_FLIGHT = 4
+
 TRIAL_EVERY_S = 1.0
 """After a refusal calls go out one by one at this distance until one is answered."""
 
 
 class Pacing:
-    """The limits of one model. ``rpm``, ``tpm`` None: no limit of that kind."""
+    """The limits of one model.
+
+    ``rpm`` None: unknown, it is found by refusals. ``tpm`` None: no limit of that kind. ``slow_start``: few calls are in
+    flight at first, and more with each answer.
+    """
 
     def __init__(
-        self, *, rpm: float | None, tpm: float | None, concurrency: int, guard: Pacer | None, clock: Clock, stop: Stop
+        self,
+        *,
+        rpm: float | None,
+        tpm: float | None,
+        concurrency: int,
+        guard: Pacer | None,
+        clock: Clock,
+        stop: Stop,
+        slow_start: bool = False,
     ) -> None:
         self.concurrency = concurrency
-        self.place = asyncio.Semaphore(concurrency)
+        self._window_size = min(FIRST_IN_FLIGHT, concurrency) if slow_start else concurrency
+        self._answered_in_window = 0
+        self.place = asyncio.Semaphore(self._window_size)
         self._grid = RequestGrid(rpm) if rpm else None
+        self._search = RateSearch() if rpm is None else None
         self._window = TokenWindow(tpm) if tpm else None
         self._guard = guard
         self._clock = clock
@@ -52,6 +70,41 @@ class Pacing:
             self._grid.recall(sent_s)
         if self._window:
             self._window.reserve(tokens, sent_s)
+
+    @property
+    def found_rpm(self) -> int | None:
+        """The limit of requests/min that refusals told of; None: it was configured, or none was met."""
+        return self._search.found_rpm if self._search else None
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether nobody configured the limit of requests/min."""
+        return self._search is not None
+
+    def answered(self, sent_s: float) -> None:
+        """A call that was sent then was answered: the next ones may be a little faster, and more at once."""
+        if self._search:
+            self._search.answered(sent_s, self._clock.monotonic_s())
+            self._follow(self._search)
+        if self._window_size < self.concurrency:
+            self._answered_in_window += 1
+            if self._answered_in_window >= (1 if self.found_rpm is None else self._window_size):
+                self._answered_in_window = 0
+                self._window_size += 1
+                self.place.release()
+
+    def refused(self, sent_s: float, retry_after_s: float) -> bool:
+        """A call that was sent then was refused; whether all others should wait."""
+        if self._search is None:
+            return True
+        waits = self._search.refused(sent_s, self._clock.monotonic_s(), retry_after_s)
+        self._follow(self._search)
+        return waits
+
+    def _follow(self, search: RateSearch) -> None:
+        if search.rpm is not None:
+            self._grid = self._grid or RequestGrid(search.rpm)
+            self._grid.rpm = search.rpm
 
     def pause(self, seconds: float) -> None:
         """Nobody gets a turn for so long, and then one at a time until ``resume``."""
