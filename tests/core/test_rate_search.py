@@ -50,6 +50,22 @@ class Bucket:
         return True
 
 
+@dataclass
+class Noisy:
+    """Refuses a share of all calls, whatever the pace, before its limit is asked."""
+
+    limit: Window | Bucket
+    share: float
+    chance: random.Random = field(default_factory=lambda: random.Random(5))
+
+    @property
+    def rpm(self) -> float:
+        return self.limit.rpm
+
+    def takes(self, now_s: float) -> bool:
+        return self.chance.random() >= self.share and self.limit.takes(now_s)
+
+
 KINDS = {"a second": lambda rpm: Window(rpm, 1.0), "a minute": lambda rpm: Window(rpm, 60.0), "a bucket": Bucket}
 
 
