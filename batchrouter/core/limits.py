@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 MARGIN = 0.99
 """The share of an announced limit that is used, so that clocks and network jitter never carry us over it."""
 CATCH_UP_S = 0.02
 WINDOW_S = 60.0
+
+
+class Announced(msgspec.Struct, frozen=True, gc=False):
+    """What a gateway's answer says of its limits. None: nothing. ``exhausted_s``: nothing is left for so many seconds."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    exhausted_s: float = 0.0
 
 
 @dataclass(slots=True)

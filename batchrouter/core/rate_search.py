@@ -97,7 +97,7 @@ class RateSearch:
     _doubt_since_s: float | None = None
     _beyond: Share = field(default_factory=Share)
     _refused_until_s: float = 0.0
-    _patience: float = 1.0
+    _is_of_a_minute: bool = False
     _accepted: deque[float] = field(default_factory=deque)
 
     def answered(self, sent_s: float, now_s: float) -> None:
@@ -142,11 +142,17 @@ class RateSearch:
 
     @property
     def _in_a_row_most(self) -> int:
-        return max(REFUSALS_IN_A_ROW, math.ceil(math.log(BY_CHANCE) / math.log(self._noise))) if self._noise else REFUSALS_IN_A_ROW
+        return (
+            max(REFUSALS_IN_A_ROW, math.ceil(math.log(BY_CHANCE) / math.log(self._noise)))
+            if self._noise
+            else REFUSALS_IN_A_ROW
+        )
 
     @property
     def _is_beyond_a_limit(self) -> bool:
-        return self._beyond.refused >= DOUBT_REFUSALS and self._beyond.value >= max(LIMIT_SHARE, ABOVE_NOISE * self._noise)
+        return self._beyond.refused >= DOUBT_REFUSALS and self._beyond.value >= max(
+            LIMIT_SHARE, ABOVE_NOISE * self._noise
+        )
 
     @property
     def _is_above_noise(self) -> bool:
@@ -188,14 +194,14 @@ class RateSearch:
         """The first answer after refusals: how long they lasted tells over which time the limit counts."""
         before = [sent_s for sent_s in self._accepted if sent_s <= since_s]
         is_new = not before or since_s - before[0] < 1.0
-        if self._refused_until_s - since_s <= LONG_SILENCE_S:
+        if self._refused_until_s - since_s <= LONG_SILENCE_S and not self._is_of_a_minute:
             before = [sent_s for sent_s in before if sent_s > since_s - BEFORE_REFUSAL_S]
             span_s = max(1.0, since_s - before[0]) if before else BEFORE_REFUSAL_S
             ceiling_rpm = len(before) * 60.0 / span_s
         else:
             ceiling_rpm = float(len(before))
             is_new = False
-            self._patience = MINUTE_FACTOR
+            self._is_of_a_minute = True
         if self.rpm is not None:
             ceiling_rpm = min(ceiling_rpm, self.rpm)
         self._refusing_since_s = None
@@ -216,6 +222,8 @@ class RateSearch:
         return min(CUT, 1 - max(0.0, self._recent.value - self._noise))
 
     def _cut_again(self, rpm: float, now_s: float) -> None:
+        if self._is_of_a_minute:
+            rpm = min(rpm, max(RPM_LEAST, float(len(self._accepted))))
         if rpm > self._first_ceiling_rpm or now_s >= self._cut_at_s + BACK_AFTER_S / 2:
             self._begin_series(rpm)
         if rpm >= NEAR * self._first_ceiling_rpm:
@@ -223,7 +231,8 @@ class RateSearch:
             return
         self._cuts += 1
         if self._cuts <= CUTS_BEFORE_TRIAL:
-            self._cut(rpm, rpm * self._kept, now_s)
+            ceiling_rpm = self._first_ceiling_rpm if self._is_of_a_minute else rpm
+            self._cut(ceiling_rpm, rpm * self._kept, now_s)
         else:
             share_before = self._since_first_cut.value
             self._cut(self._ceiling_rpm, rpm * TRIAL_PACE, now_s)
@@ -251,7 +260,8 @@ class RateSearch:
             missing = self._ceiling_rpm - self._cut_rpm
             self.rpm = self._ceiling_rpm - missing * (-after_s / BACK_AFTER_S) ** 3
         else:
-            after_s /= self._patience
+            if self._is_of_a_minute:
+                after_s /= MINUTE_FACTOR
             part = min(1.0, after_s / BEYOND_AFTER_S)
             doublings = max(0.0, after_s - BEYOND_AFTER_S) / DOUBLED_EVERY_S
             self.rpm = self._ceiling_rpm * (1 + BEYOND * part**3) * 2**doublings

@@ -40,17 +40,19 @@ class InProcessDispatcher:
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
         names = self._settings.tier[lane.tier].models if lane.tier else tuple(self._models)
-        width = max(self._models[name].pacing.concurrency for name in names)
+        width = max(self._models[name].limits.calls_most for name in names)
         width = min(width, self._cap) if self._cap else width
         async with asyncio.TaskGroup() as workers:
             for _ in range(width):
                 workers.create_task(self._work(lane))
 
     def found(self) -> Iterator[str]:
-        """What the calls told of the gateway's limits."""
+        """What the calls told of limits that the configuration does not say, as lines to write into it."""
         for model in self._models.values():
-            if rpm := model.pacing.found_rpm:
-                yield f'{model.name}: its limit seems to be {rpm:,} requests/min; [model."{model.name}"] rpm = {rpm} begins with it'
+            found = model.limits.found
+            named = {"rpm": found.rpm, "tpm": found.tpm, "concurrency": found.concurrency}
+            if lines := [f"{key} = {value}" for key, value in named.items() if value]:
+                yield f'found for [model."{model.name}"]: {", ".join(lines)}'
 
     async def _work(self, lane: TierLane) -> None:
         while job := await lane.next_job():

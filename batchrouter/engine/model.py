@@ -9,12 +9,14 @@ from batchrouter.core.pricing import Prices, worst_case_nano
 from batchrouter.core.retry import NO_ANSWER, RETRY_AFTER_MOST_S
 from batchrouter.core.settings import ModelSettings
 from batchrouter.core.tokens import most_input_tokens, typical_input_tokens
+from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Job, RunEnd
 
 TYPICAL_OUTPUT_TOKENS = 256
 LEARNING_RATE = 0.05
+SERVICE_UNAVAILABLE = 503
 PAUSE_FIRST_S = 1.0
 PAUSE_MOST_S = 60.0
 SEARCHING_PAUSE_MOST_S = 8.0
@@ -31,6 +33,7 @@ class ModelState:
         prices: Prices | None,
         *,
         pacing: Pacing,
+        limits: LimitSearch,
         patience_s: float,
         clock: Clock,
     ) -> None:
@@ -38,6 +41,7 @@ class ModelState:
         self.settings = settings
         self.prices = prices
         self.pacing = pacing
+        self.limits = limits
         self.patience_s = patience_s
         self.breaker = OutageBreaker()
         self.is_unknown = False
@@ -85,12 +89,14 @@ class ModelState:
             self._typical_output += LEARNING_RATE * (outcome.usage.output_tokens - self._typical_output)
         if outcome.error is ErrorClass.OVERLOAD:
             self.breaker.refused(now_s)
-            waits = self.pacing.refused(sent_s, outcome.retry_after_s or 0.0)
+            waits = self.limits.refused(sent_s, outcome.retry_after_s or 0.0)
             return self._pause(outcome.retry_after_s, jitter) if waits or outcome.retry_after_s else 0.0
         if outcome.error in NO_ANSWER:
             self.breaker.failed(now_s, line)
+            if outcome.status_code == SERVICE_UNAVAILABLE or outcome.error is ErrorClass.LOST:
+                self.limits.choked(sent_s)
         else:
-            self.pacing.answered(sent_s)
+            self.limits.answered(sent_s, outcome.announced)
             if self.breaker.answered(sent_s):
                 self.pacing.resume()
                 self._pauses = 0
@@ -101,7 +107,7 @@ class ModelState:
         wish_s = retry_after_s or 0.0
         if self.pacing.is_paused and wish_s <= RETRY_AFTER_MOST_S:
             return 0.0
-        most_s = SEARCHING_PAUSE_MOST_S if self.pacing.is_searching else PAUSE_MOST_S
+        most_s = SEARCHING_PAUSE_MOST_S if self.limits.is_of_rate else PAUSE_MOST_S
         bound_s = min(most_s, PAUSE_FIRST_S * (1 << self._pauses))
         self._pauses = min(self._pauses + 1, 10)
         pause_s = max(wish_s, bound_s * (0.5 + jitter / 2))

@@ -11,7 +11,7 @@ import asyncio
 import math
 
 from batchrouter.core.limits import RequestGrid, TokenReservation, TokenWindow
-from batchrouter.core.rate_search import RateSearch
+from batchrouter.engine.places import Places
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Pacer
 
@@ -22,46 +22,54 @@ DECK_S = 0.25
 DECK_UNDER_TPM = 4
 """A wait for tokens may be long: so few calls have their row open meanwhile."""
 
-FIRST_IN_FLIGHT = 4
-
 TRIAL_EVERY_S = 1.0
 """After a refusal calls go out one by one at this distance until one is answered."""
 
 
 class Pacing:
-    """The limits of one model.
-
-    ``rpm`` None: unknown, it is found by refusals. ``tpm`` None: no limit of that kind. ``slow_start``: few calls are in
-    flight at first, and more with each answer.
-    """
+    """The limits of one model. ``rpm``, ``tpm`` None: no limit of that kind; all of them may change while calls are made."""
 
     def __init__(
-        self,
-        *,
-        rpm: float | None,
-        tpm: float | None,
-        concurrency: int,
-        guard: Pacer | None,
-        clock: Clock,
-        stop: Stop,
-        slow_start: bool = False,
+        self, *, rpm: float | None, tpm: float | None, concurrency: int, guard: Pacer | None, clock: Clock, stop: Stop
     ) -> None:
-        self.concurrency = concurrency
-        self._window_size = min(FIRST_IN_FLIGHT, concurrency) if slow_start else concurrency
-        self._answered_in_window = 0
-        self.place = asyncio.Semaphore(self._window_size)
+        self.place = Places(concurrency)
         self._grid = RequestGrid(rpm) if rpm else None
-        self._search = RateSearch() if rpm is None else None
         self._window = TokenWindow(tpm) if tpm else None
         self._guard = guard
         self._clock = clock
         self._stop = stop
         self._turn = asyncio.Lock()
-        self._paused_until_s = -math.inf
+        self._paused_until_s = self._held_until_s = -math.inf
         self._is_careful = False
         self._last_turn_s = -math.inf
-        slots = concurrency if rpm is None else min(concurrency, max(1, math.ceil(rpm / 60 * DECK_S)))
-        self.deck = asyncio.Semaphore(slots if tpm is None else min(slots, DECK_UNDER_TPM))
+        self.deck = Places(self._deck_slots)
+
+    @property
+    def _deck_slots(self) -> int:
+        slots = self.place.size
+        if self._grid:
+            slots = min(slots, max(1, math.ceil(self._grid.rpm / 60 * DECK_S)))
+        return min(slots, DECK_UNDER_TPM) if self._window else slots
+
+    def set_concurrency(self, calls: int) -> None:
+        """Let so many calls be in flight from now on."""
+        if calls != self.place.size:
+            self.place.resize(calls)
+            self.deck.resize(self._deck_slots)
+
+    def set_rpm(self, rpm: float) -> None:
+        """Keep to so many requests a minute from now on."""
+        if self._grid is None:
+            self._grid = RequestGrid(rpm)
+        self._grid.rpm = rpm
+        self.deck.resize(self._deck_slots)
+
+    def set_tpm(self, tpm: float) -> None:
+        """Keep to so many tokens a minute from now on."""
+        if self._window is None:
+            self._window = TokenWindow(tpm)
+        self._window.tpm = tpm
+        self.deck.resize(self._deck_slots)
 
     def recall(self, age_s: float, tokens: int) -> None:
         """A call of so many tokens was sent so long ago by a process before this one; the oldest is told first."""
@@ -71,40 +79,9 @@ class Pacing:
         if self._window:
             self._window.reserve(tokens, sent_s)
 
-    @property
-    def found_rpm(self) -> int | None:
-        """The limit of requests/min that refusals told of; None: it was configured, or none was met."""
-        return self._search.found_rpm if self._search else None
-
-    @property
-    def is_searching(self) -> bool:
-        """Whether nobody configured the limit of requests/min."""
-        return self._search is not None
-
-    def answered(self, sent_s: float) -> None:
-        """A call that was sent then was answered: the next ones may be a little faster, and more at once."""
-        if self._search:
-            self._search.answered(sent_s, self._clock.monotonic_s())
-            self._follow(self._search)
-        if self._window_size < self.concurrency:
-            self._answered_in_window += 1
-            if self._answered_in_window >= (1 if self.found_rpm is None else self._window_size):
-                self._answered_in_window = 0
-                self._window_size += 1
-                self.place.release()
-
-    def refused(self, sent_s: float, retry_after_s: float) -> bool:
-        """A call that was sent then was refused; whether all others should wait."""
-        if self._search is None:
-            return True
-        waits = self._search.refused(sent_s, self._clock.monotonic_s(), retry_after_s)
-        self._follow(self._search)
-        return waits
-
-    def _follow(self, search: RateSearch) -> None:
-        if search.rpm is not None:
-            self._grid = self._grid or RequestGrid(search.rpm)
-            self._grid.rpm = search.rpm
+    def hold(self, seconds: float) -> None:
+        """Nobody gets a turn for so long; it is no pause."""
+        self._held_until_s = max(self._held_until_s, self._clock.monotonic_s() + seconds)
 
     def pause(self, seconds: float) -> None:
         """Nobody gets a turn for so long, and then one at a time until ``resume``."""
@@ -144,7 +121,7 @@ class Pacing:
     async def _wait_for(self, tokens: int) -> None:
         while True:
             now_s = self._clock.monotonic_s()
-            wait_s = self._paused_until_s - now_s
+            wait_s = max(self._paused_until_s, self._held_until_s) - now_s
             if self._is_careful:
                 wait_s = max(wait_s, self._last_turn_s + TRIAL_EVERY_S - now_s)
             if self._window:

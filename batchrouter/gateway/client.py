@@ -26,6 +26,7 @@ from batchrouter.gateway.deadline import Deadline
 from batchrouter.gateway.decoding import decode
 from batchrouter.gateway.encoding import encode
 from batchrouter.gateway.failures import broken_off
+from batchrouter.gateway.rate_limits import announced
 from batchrouter.gateway.redaction import Redactor
 from batchrouter.gateway.reported_cost import reported_cost_nano
 from batchrouter.gateway.session import bounded, endpoint, new_session
@@ -92,13 +93,17 @@ class HttpGateway:
             return Outcome("error", ErrorClass.BAD_REQUEST, "nested too deeply to be put into the dialect of its model")
         loop = asyncio.get_running_loop()
         started = loop.time()
+        limits = None
         try:
             reply = await _post(connection, body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             outcome = broken_off(error, body_begun=body.begun)
         else:
             outcome = _understood(reply, connection)
-        return msgspec.structs.replace(outcome, latency_ms=round((loop.time() - started) * 1000))
+            if model.rpm is None or model.tpm is None:
+                limits = announced(reply.headers)
+        latency_ms = round((loop.time() - started) * 1000)
+        return msgspec.structs.replace(outcome, latency_ms=latency_ms, announced=limits)
 
 
 async def _post(connection: Connection, body: _Body) -> _Reply:

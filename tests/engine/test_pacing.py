@@ -136,37 +136,3 @@ async def test_a_reservation_waits_for_calls_in_flight_and_is_refused_when_nothi
     assert await waiting
     budgeting.settle(60, 60)
     assert not await budgeting.reserve(11)
-
-
-def test_an_unknown_limit_is_met_slowly_and_the_pace_is_kept_to_it() -> None:
-    async def main() -> None:
-        clock, stop = LoopClock(), Stop()
-        pacing = Pacing(rpm=None, tpm=None, concurrency=50, guard=None, clock=clock, stop=stop, slow_start=True)
-        sent: list[float] = []
-
-        async def call() -> None:
-            async with pacing.place:
-                await pacing.turn(1)
-                sent.append(clock.monotonic_s())
-                await asyncio.sleep(0.1)
-                if sum(at > sent[-1] - 1 for at in sent) > 40:
-                    if pacing.refused(sent[-1], 0.0):
-                        pacing.pause(1.0)
-                else:
-                    pacing.answered(sent[-1])
-                    pacing.resume()
-
-        await asyncio.gather(*(call() for _ in range(1_000)))
-        assert sum(at == sent[0] for at in sent) == 4
-        last_s = sent[-1] - 10
-        assert 250 <= sum(at > last_s for at in sent) <= 440
-        assert pacing.found_rpm
-
-    in_virtual_time(main)
-
-
-def test_a_configured_limit_is_not_searched_for() -> None:
-    pacing = paced(rpm=600)
-    assert pacing.refused(0.0, 0.0)
-    assert not pacing.is_searching
-    assert pacing.found_rpm is None
