@@ -53,8 +53,8 @@ class RawConnection(asyncio.Protocol):
         self.posted(body)
 
     def send(self, answer: bytes) -> None:
-        """Answer the request."""
-        if self._transport is not None:
+        """Answer the request, if the caller is still there."""
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(answer)
 
 
