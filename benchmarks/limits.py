@@ -15,16 +15,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from measuring import PROMPTS, batchrouter, gateway, run_command, run_to_end, write_tiers
+from measuring import PROMPTS, gateway, run_command, run_to_end, write_tiers
 from results import table, write_section
 
 SKIPPED = 0.1
@@ -96,7 +93,8 @@ def arrivals_of(case: Case) -> tuple[dict[str, Arrivals], float]:
         folder = Path(name)
         write_input(folder / "in.jsonl", case.tiers)
         settings = {
-            tier: (tier, limits.announced() | {"concurrency": limits.concurrency}) for tier, limits in case.tiers.items()
+            tier: (tier, limits.announced() | {"concurrency": limits.concurrency})
+            for tier, limits in case.tiers.items()
         }
         write_tiers(folder, server.base_url, settings)
         ended = run_to_end(run_command(), folder)
