@@ -3,7 +3,8 @@
     python benchmarks/limited_server.py --limits '{"small": {"rpm": 6000, "tpm": 400000}}'
     python benchmarks/limited_server.py --limits '{"": {"rpm": 1200}}' --change-at-s 40 --change-factor 0.5 --noise 0.01
 
-Prints its port. The model ``""`` stands for every name that is not listed. Requests are counted over each of
+Prints its port. When a call came is told by the kernel (Linux): it is the moment at which it was sent, however busy the
+machine keeps this process. The model ``""`` stands for every name that is not listed. Requests are counted over each of
 ``--window-s``, tokens over ``--token-window-s``, both when the call comes (the gateway knows how long its answer will
 be, the caller does not); a call that is refused uses up nothing. The limits change by ``--change-factor`` so long after
 the first call. A GET tells of every call: seconds on the system's monotonic clock, tokens, and whether it
@@ -17,16 +18,21 @@ import asyncio
 import json
 import math
 import random
+import socket
+import struct
+import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import running
-from raw_server import RawConnection, http_answer, serve
+from raw_server import RawConnection, http_answer
 
 TAIL = 1.2
 """The exponent of a Pareto distribution: a few answers in a hundred take as long as is allowed."""
 BYTES_A_TOKEN = 4
+SO_TIMESTAMPNS = 35
 
 
 @dataclass(slots=True)
@@ -75,6 +81,7 @@ class LimitedGateway:
         self.chance = random.Random(options.seed)
         self.arrivals: dict[str, list[tuple[float, int, str]]] = {}
         self.first_s: float | None = None
+        self._came: list[tuple[float, LimitedConnection, bytes]] = []
         self._limits: dict[str, dict[str, float]] = json.loads(options.limits)
         self._windows: dict[str, list[Window]] = {}
         self._is_changed = False
@@ -91,9 +98,19 @@ class LimitedGateway:
                 window.limit = max(1.0, window.limit * self.options.change_factor)
         return self._windows[model]
 
-    def admit(self, model: str, tokens: int) -> tuple[Window | None, float]:
+    def came(self, at_s: float, connection: LimitedConnection, body: bytes) -> None:
+        """A call; those that are read in the same turn of the event loop are answered in the order in which they came."""
+        if not self._came:
+            asyncio.get_running_loop().call_soon(self._answer_all)
+        self._came.append((at_s, connection, body))
+
+    def _answer_all(self) -> None:
+        came, self._came = self._came, []
+        for at_s, connection, body in sorted(came, key=lambda call: call[0]):
+            connection.answer(at_s, body)
+
+    def admit(self, model: str, tokens: int, now_s: float) -> tuple[Window | None, float]:
         """Book a call that fits (no window); otherwise the window that it does not fit into, and for how long."""
-        now_s = time.monotonic()
         amounts = {"requests": 1, "tokens": tokens}
         of_model = self.windows(model, now_s)
         arrivals = self.arrivals.setdefault(model, [])
@@ -138,14 +155,35 @@ class LimitedConnection(RawConnection):
     def __init__(self, gateway: LimitedGateway) -> None:
         super().__init__()
         self._gateway = gateway
+        self._came_s = 0.0
+
+    def readable(self, caller: socket.socket) -> None:
+        """Read what came, with the time at which it did."""
+        try:
+            data, ancillary, *_ = caller.recvmsg(1 << 16, 64)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data, ancillary = b"", []
+        if not data:
+            asyncio.get_running_loop().remove_reader(caller)
+            caller.close()
+            return
+        seconds, nanoseconds = struct.unpack("qq", ancillary[0][2])
+        self._came_s = seconds + nanoseconds / 1e9 + time.monotonic() - time.time()
+        self.data_received(data)
 
     def told(self) -> object:
         return self._gateway.arrivals
 
     def posted(self, body: bytes) -> None:
+        self._gateway.came(self._came_s, self, body)
+
+    def answer(self, came_s: float, body: bytes) -> None:
+        """Answer a call that came at this time."""
         model = json.loads(body)["model"]
         prompt, answer = len(body) // BYTES_A_TOKEN, self._gateway.answer_tokens()
-        window, wait_s = self._gateway.admit(model, prompt + answer)
+        window, wait_s = self._gateway.admit(model, prompt + answer, came_s)
         headers = self._gateway.headers(model)
         if window:
             if not self._gateway.options.no_retry_after:
@@ -174,6 +212,38 @@ def completed(model: str, prompt: int, answer: int) -> dict[str, object]:
     }
 
 
+class Writing:
+    """What a connection needs of a transport, over a plain socket."""
+
+    def __init__(self, caller: socket.socket) -> None:
+        self._caller = caller
+
+    def is_closing(self) -> bool:
+        return self._caller.fileno() < 0
+
+    def write(self, data: bytes) -> None:
+        with suppress(ConnectionError):
+            self._caller.setblocking(True)  # only the list of all calls is larger than the buffer of a socket
+            self._caller.sendall(data)
+            self._caller.setblocking(False)
+
+
+async def serve(gateway: LimitedGateway) -> None:
+    """Listen on a free port, print it, and serve until the process is ended."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        listener.setblocking(False)
+        sys.stdout.write(f"{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        while True:
+            caller, _ = await loop.sock_accept(listener)
+            caller.setblocking(False)
+            connection = LimitedConnection(gateway)
+            connection.connection_made(Writing(caller))
+            loop.add_reader(caller, connection.readable, caller)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limits", default="{}", help="JSON: model -> rpm, tpm")
@@ -188,7 +258,7 @@ def main() -> None:
     parser.add_argument("--answer-tokens", type=float, nargs=2, default=[20, 800], metavar=("LEAST", "MOST"))
     parser.add_argument("--seed", type=int, default=0)
     gateway = LimitedGateway(parser.parse_args())
-    running.tuned(serve(lambda: LimitedConnection(gateway)))
+    running.tuned(serve(gateway))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def arrivals_of(case: Case) -> tuple[dict[str, Arrivals], float]:
         }
         write_tiers(folder, server.base_url, settings)
         ended = run_to_end(run_command(), folder)
-        return server.stats(), ended.started_s + ended.seconds
+        arrivals = {model: sorted(calls) for model, calls in server.stats().items()}
+        return arrivals, ended.started_s + ended.seconds
 
 
 def most_in_a_window(arrivals: Arrivals, span_s: float, *, tokens: bool = False) -> int:

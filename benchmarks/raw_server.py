@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Protocol, cast
 
 
 def http_answer(value: object, *, status: str = "200 OK", headers: Mapping[str, str] | None = None) -> bytes:
@@ -17,12 +17,20 @@ def http_answer(value: object, *, status: str = "200 OK", headers: Mapping[str, 
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+class Writable(Protocol):
+    """The end of a connection to which answers are written."""
+
+    def is_closing(self) -> bool: ...
+
+    def write(self, data: bytes) -> None: ...
+
+
 class RawConnection(asyncio.Protocol):
     """One connection: reads whole requests; what they mean is a matter of ``told`` and ``posted``."""
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._transport: asyncio.Transport | None = None
+        self._transport: Writable | None = None
 
     def told(self) -> object:
         """What any GET is answered with, as JSON."""
@@ -32,9 +40,9 @@ class RawConnection(asyncio.Protocol):
         """A POST came; it is answered with ``send``, now or later."""
         raise NotImplementedError
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport | Writable) -> None:
         """Called by asyncio."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = cast("Writable", transport)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
