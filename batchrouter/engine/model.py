@@ -15,7 +15,8 @@ from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Job, RunEnd
 
 TYPICAL_OUTPUT_TOKENS = 256
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.01
+"""Of the last hundred answers or so: what is held for many calls in flight must not follow the last few."""
 SERVICE_UNAVAILABLE = 503
 PAUSE_FIRST_S = 1.0
 PAUSE_MOST_S = 60.0
@@ -47,6 +48,7 @@ class ModelState:
         self.is_unknown = False
         self._clock = clock
         self._typical_output = float(TYPICAL_OUTPUT_TOKENS)
+        self._answers = 0
         self._pauses = 0
         self._last_message = ""
 
@@ -86,7 +88,9 @@ class ModelState:
         now_s = self._clock.monotonic_s()
         self._last_message = outcome.message
         if outcome.usage:
-            self._typical_output += LEARNING_RATE * (outcome.usage.output_tokens - self._typical_output)
+            self._answers += 1
+            rate = max(LEARNING_RATE, 1 / (self._answers + 1))
+            self._typical_output += rate * (outcome.usage.output_tokens - self._typical_output)
         if outcome.error is ErrorClass.OVERLOAD:
             self.breaker.refused(now_s)
             waits = self.limits.refused(sent_s, outcome.retry_after_s or 0.0)

@@ -18,12 +18,15 @@ from batchrouter.ports import Clock, Pacer
 DECK_S = 0.25
 """Calls that may have their row committed before their turn: as many as leave within this time at the full rate."""
 
-
 DECK_UNDER_TPM = 4
 """A wait for tokens may be long: so few calls have their row open meanwhile."""
 
 TRIAL_EVERY_S = 1.0
 """After a refusal calls go out one by one at this distance until one is answered."""
+
+LOOK_AGAIN_S = 0.25
+TIMER_S = 0.001
+"""What a timer of the event loop may be early."""
 
 
 class Pacing:
@@ -77,7 +80,7 @@ class Pacing:
         if self._grid:
             self._grid.recall(sent_s)
         if self._window:
-            self._window.reserve(tokens, sent_s)
+            self._window.recall(tokens, sent_s)
 
     def hold(self, seconds: float) -> None:
         """Nobody gets a turn for so long; it is no pause."""
@@ -115,26 +118,28 @@ class Pacing:
                 return None
             if self._guard:
                 await self._guard.wait()
-            self._last_turn_s = self._clock.monotonic_s()
-            return self._window.reserve(tokens, self._clock.monotonic_s()) if self._window else None
+            self._last_turn_s = now_s = self._clock.monotonic_s()
+            if self._grid:
+                self._grid.take(now_s)
+            return self._window.reserve(tokens, now_s) if self._window else None
 
     async def _wait_for(self, tokens: int) -> None:
-        while True:
-            now_s = self._clock.monotonic_s()
-            wait_s = max(self._paused_until_s, self._held_until_s) - now_s
-            if self._is_careful:
-                wait_s = max(wait_s, self._last_turn_s + TRIAL_EVERY_S - now_s)
-            if self._window:
-                wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
-            if wait_s <= 0:
-                break
-            if not await self._stop.sleep(wait_s):
+        """Wait for whatever is last; what is settled or paused meanwhile may change it."""
+        while (wait_s := self._wait_s(tokens, self._clock.monotonic_s())) > TIMER_S:
+            if not await self._stop.sleep(min(wait_s, LOOK_AGAIN_S)):
                 return
+
+    def _wait_s(self, tokens: int, now_s: float) -> float:
+        wait_s = max(self._paused_until_s, self._held_until_s) - now_s
+        if self._is_careful:
+            wait_s = max(wait_s, self._last_turn_s + TRIAL_EVERY_S - now_s)
         if self._grid:
-            now_s = self._clock.monotonic_s()
-            await self._stop.sleep(self._grid.take(now_s) - now_s)
+            wait_s = max(wait_s, self._grid.wait_s(now_s))
+        if self._window:
+            wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
+        return wait_s
 
     def settle(self, reservation: TokenReservation | None, tokens: int | None) -> None:
         """Put the real count in place of the estimate; None (unknown) leaves the estimate."""
-        if self._window and reservation and tokens is not None:
+        if self._window and reservation:
             self._window.settle(reservation, tokens)
