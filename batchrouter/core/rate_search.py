@@ -36,7 +36,7 @@ ABOVE_NOISE = 3.0
 """Refusals are the limit's beyond so many times the noise."""
 NEAR = 0.95
 """A refusal this near to the last one's pace is the limit's own; farther below it may be noise."""
-RECENT_CALLS = 200
+RECENT_CALLS, LONG_CALLS = 200, 1_000
 LIMIT_SHARE = 0.3
 """Beyond a limit this share of calls is refused, or more, and not one now and then."""
 DOUBT_REFUSALS, DOUBT_CALLS = 3, 10
@@ -91,6 +91,7 @@ class RateSearch:
     _first_ceiling_rpm: float = 0.0
     _in_a_row: int = 0
     _recent: Share = field(default_factory=Share)
+    _long: Share = field(default_factory=Share)
     _since_first_cut: Share = field(default_factory=Share)
     _trial: Trial | None = None
     _refusing_since_s: float | None = None
@@ -170,8 +171,12 @@ class RateSearch:
         self._since_first_cut.add(refused=refused)
         if self.rpm is None:
             self._doubt(sent_s, refused=refused)
+        self._long.add(refused=refused)
+        if self._long.calls >= LONG_CALLS:
+            if self._long.value < self._noise / 2:
+                self._noise = self._long.value
+            self._long = Share()
         if self._recent.calls >= RECENT_CALLS:
-            self._noise = min(self._noise, 0.8 * self._noise + 0.2 * self._recent.value)
             self._recent = Share()
 
     def _doubt(self, sent_s: float, *, refused: bool) -> None:
