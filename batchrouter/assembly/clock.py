@@ -10,8 +10,7 @@ from asyncio_throttle.throttler import Throttler
 
 from batchrouter.ports import Pacer
 
-GUARD_PERIOD_S = 1.0075
-"""A little more than the second that a gateway counts: calls do not take equally long to come there."""
+GUARD_PERIOD_S = 1.0
 CENTURY_S = 100 * 365 * 86_400.0
 
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-MARGIN = 0.985
-"""The share of a limit of requests that is used. Over one second the rest is 15 ms for what delays one call more than
-another: the event loop, the network."""
-CATCH_UP_S = 0.02
-FIRST_CALL_S = 0.1
-"""The first call also opens a connection: it comes later than those after it would lead to expect."""
+MARGIN = 0.99
+"""The share of an announced limit that is used, so that clocks and network jitter never carry us over it."""
+CATCH_UP_S = 0.1
+"""What a busy machine may hold the event loop up; no more, for small buckets at the gateway overflow."""
+SECOND_S = 1.005
+"""A second as the gateway counts it, and a little more."""
 WINDOW_S = 60.0
 
-TOKEN_MARGIN = 0.99
 TOKEN_CATCH_UP_S = 5.0
 """Calls are large and few where tokens are limited: an estimate that was too high is made up for within this time."""
 CAPACITY_MARGIN = 0.995
@@ -37,12 +36,32 @@ class Announced(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
+class Turn:
+    """A call that may be sent: from ``at_s`` on it counts, with its estimated tokens until the real count is known.
+
+    ``at_s`` is put right when the call really leaves: a connection may have to be opened first.
+    """
+
+    at_s: float
+    tokens: int = 0
+    is_held: bool = False
+
+    def left(self, now_s: float) -> None:
+        """The call leaves now; one that its window has forgotten stays forgotten."""
+        if self.at_s > -math.inf:
+            self.at_s = max(self.at_s, now_s)
+
+
+@dataclass(slots=True)
 class RequestGrid:
-    """Even spacing of requests. A slot that was missed is not made up for, but for a jitter of ``CATCH_UP_S``."""
+    """Even spacing of requests. A slot that was missed is not made up for, but for the last ``CATCH_UP_S``.
+
+    No second has more requests than its share of the limit, however late they left.
+    """
 
     rpm: float
     next_s: float = 0.0
-    is_first: bool = True
+    recent: deque[Turn] = field(default_factory=deque)
 
     @property
     def interval_s(self) -> float:
@@ -51,26 +70,21 @@ class RequestGrid:
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next slot; zero or less: it is there."""
-        return self.next_s - now_s
+        while self.recent and self.recent[0].at_s + SECOND_S <= now_s:
+            self.recent.popleft()
+        most = math.ceil(self.rpm / WINDOW_S)
+        if len(self.recent) < most:
+            return self.next_s - now_s
+        return max(self.next_s, self.recent[-most].at_s + SECOND_S) - now_s
 
-    def take(self, now_s: float) -> None:
-        """A request is sent now, in the next slot."""
-        self.next_s = max(self.next_s, now_s - CATCH_UP_S) + self.interval_s
-        if self.is_first:
-            self.next_s += FIRST_CALL_S
-            self.is_first = False
+    def take(self, turn: Turn) -> None:
+        """A request is sent in the next slot."""
+        self.next_s = max(self.next_s, turn.at_s - CATCH_UP_S) + self.interval_s
+        self.recent.append(turn)
 
     def recall(self, sent_s: float) -> None:
         """A request was sent at this time, by a process before this one."""
         self.next_s = max(self.next_s, sent_s + self.interval_s)
-
-
-@dataclass(slots=True)
-class TokenReservation:
-    """Tokens held in the window from ``at_s`` on: the estimate first, the real count once it is known."""
-
-    at_s: float
-    tokens: int
 
 
 @dataclass(slots=True)
@@ -81,7 +95,7 @@ class TokenWindow:
     """
 
     tpm: float
-    held: deque[TokenReservation] = field(default_factory=deque)
+    held: deque[Turn] = field(default_factory=deque)
     total: int = 0
     next_s: float = -math.inf
     in_flight: int = 0
@@ -103,36 +117,38 @@ class TokenWindow:
         excess = self.total + min(tokens + self._beyond_estimates(), self.capacity) - self.capacity
         if excess <= 0:
             return 0.0
-        for reservation in self.held:
-            excess -= reservation.tokens
+        for turn in self.held:
+            excess -= turn.tokens
             if excess <= 0:
-                return reservation.at_s + WINDOW_S - now_s
+                return turn.at_s + WINDOW_S - now_s
         return WINDOW_S
 
-    def reserve(self, tokens: int, now_s: float) -> TokenReservation:
-        """Hold the tokens of a call that is sent now."""
-        earliest_s = now_s - TOKEN_CATCH_UP_S if self.held else now_s
-        self.next_s = max(self.next_s, earliest_s) + self._pace_s(min(tokens, self.capacity))
+    def reserve(self, turn: Turn) -> Turn:
+        """Hold the tokens of a call that is sent."""
+        earliest_s = turn.at_s - TOKEN_CATCH_UP_S if self.held else turn.at_s
+        self.next_s = max(self.next_s, earliest_s) + self._pace_s(min(turn.tokens, self.capacity))
         self.in_flight += 1
-        return self._hold(tokens, now_s)
+        turn.is_held = True
+        self._hold(turn)
+        return turn
 
     def recall(self, tokens: int, sent_s: float) -> None:
         """Hold the tokens of a call that a process before this one sent; the oldest is told first."""
         self.next_s = max(self.next_s, sent_s) + self._pace_s(min(tokens, self.capacity))
-        self._hold(tokens, sent_s)
+        self._hold(Turn(sent_s, tokens))
 
-    def settle(self, reservation: TokenReservation, tokens: int | None) -> None:
+    def settle(self, turn: Turn, tokens: int | None) -> None:
         """Replace an estimate by the real count: 0 for a call that was never sent, None leaves the estimate."""
         self.in_flight -= 1
         if tokens is None:
             return
-        error = tokens - reservation.tokens
+        error = tokens - turn.tokens
         self.next_s += self._pace_s(error)
         if tokens:
             self._learn(error)
-        if reservation.at_s > -math.inf:
+        if turn.at_s > -math.inf:
             self.total += error
-            reservation.tokens = tokens
+            turn.tokens = tokens
 
     def _learn(self, error: int) -> None:
         self.settled += 1
@@ -147,13 +163,11 @@ class TokenWindow:
         return calls * self.error + DEVIATIONS * math.sqrt(calls * variance)
 
     def _pace_s(self, tokens: int) -> float:
-        return tokens / (self.tpm * TOKEN_MARGIN) * WINDOW_S
+        return tokens / (self.tpm * MARGIN) * WINDOW_S
 
-    def _hold(self, tokens: int, at_s: float) -> TokenReservation:
-        reservation = TokenReservation(at_s, tokens)
-        self.held.append(reservation)
-        self.total += tokens
-        return reservation
+    def _hold(self, turn: Turn) -> None:
+        self.held.append(turn)
+        self.total += turn.tokens
 
     def _forget(self, now_s: float) -> None:
         while self.held and self.held[0].at_s + WINDOW_S <= now_s:

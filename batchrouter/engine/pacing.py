@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from batchrouter.core.limits import RequestGrid, TokenReservation, TokenWindow
+from batchrouter.core.limits import RequestGrid, TokenWindow, Turn
 from batchrouter.engine.places import Places
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Pacer
@@ -105,7 +105,7 @@ class Pacing:
         """Whether a pause is running."""
         return self.pause_left_s > 0
 
-    async def turn(self, tokens: int) -> TokenReservation | None:
+    async def turn(self, tokens: int) -> Turn | None:
         """Wait until a call of about so many tokens may be sent; its tokens are held in the window from then on.
 
         When the run stops meanwhile it returns at once: the caller looks at ``stop`` before it sends.
@@ -118,10 +118,13 @@ class Pacing:
                 return None
             if self._guard:
                 await self._guard.wait()
-            self._last_turn_s = now_s = self._clock.monotonic_s()
+            self._last_turn_s = self._clock.monotonic_s()
+            turn = Turn(self._last_turn_s, tokens)
             if self._grid:
-                self._grid.take(now_s)
-            return self._window.reserve(tokens, now_s) if self._window else None
+                self._grid.take(turn)
+            if self._window:
+                self._window.reserve(turn)
+            return turn
 
     async def _wait_for(self, tokens: int) -> None:
         """Wait for whatever is last; what is settled or paused meanwhile may change it."""
@@ -139,7 +142,11 @@ class Pacing:
             wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
         return wait_s
 
-    def settle(self, reservation: TokenReservation | None, tokens: int | None) -> None:
+    def left(self, turn: Turn) -> None:
+        """The call of this turn leaves now: from here on it counts."""
+        turn.left(self._clock.monotonic_s())
+
+    def settle(self, turn: Turn | None, tokens: int | None) -> None:
         """Put the real count in place of the estimate; None (unknown) leaves the estimate."""
-        if self._window and reservation:
-            self._window.settle(reservation, tokens)
+        if self._window and turn and turn.is_held:
+            self._window.settle(turn, tokens)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from batchrouter.core.limits import RequestGrid
+from batchrouter.core.limits import RequestGrid, Turn
 from batchrouter.core.rate_search import RateSearch
 
 CALLS_IN_FLIGHT = {300: 32, 600: 32, 6_000: 64, 60_000: 1_000}
@@ -102,7 +102,7 @@ class Client:
 
     def _send(self, at_s: float) -> None:
         self._now_s = self._last_s = at_s
-        self._grid.take(at_s)
+        self._grid.take(Turn(at_s))
         taken = self.gateway.takes(at_s)
         (self.accepted if taken else self.refused).append(at_s)
         latency_s = min(3.0, 0.05 + self._chance.expovariate(4)) if taken else 0.02 + self._chance.random() * 0.05

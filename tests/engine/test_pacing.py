@@ -170,3 +170,17 @@ async def test_a_reservation_waits_for_calls_in_flight_and_is_refused_when_nothi
     assert await waiting
     budgeting.settle(60, 60)
     assert not await budgeting.reserve(11)
+
+
+def test_a_call_that_left_late_holds_back_the_one_a_second_later() -> None:
+    async def main() -> None:
+        pacing = paced(rpm=60)
+        first = await pacing.turn(1)
+        assert first
+        await asyncio.sleep(0.4)
+        pacing.left(first)
+        left_s = LoopClock().monotonic_s()
+        await pacing.turn(1)
+        assert LoopClock().monotonic_s() - left_s >= 1
+
+    in_virtual_time(main)
