@@ -1,22 +1,27 @@
-"""The event loop of commands that make calls: uvloop where it is installed, and a garbage collector that looks less often.
+"""The process of commands that make calls: uvloop where there is one, a lazy garbage collector, open files enough.
 
-Both are for programs of their own: whoever calls ``batchrouter.run`` from Python chooses these for himself.
+All are for programs of their own: whoever calls ``batchrouter.run`` from Python chooses these for himself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 GC_THRESHOLDS = (50_000, 20, 100)
 """With hundreds of calls in flight the default looks through all of them many times a second, and finds nothing."""
 
+OPEN_FILES = 10_240
+
 
 def run_quickly(main: Coroutine[Any, Any, T]) -> T:
     """``asyncio.run`` for a long job."""
+    _allow_open_files()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
@@ -25,3 +30,11 @@ def run_quickly(main: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(main)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

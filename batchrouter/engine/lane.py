@@ -49,6 +49,7 @@ class TierLane:
         self._fetching = asyncio.Lock()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = 0.0
         self._closed = False
         self._aside: set[int] = set()
         self._misses = 0
@@ -123,12 +124,12 @@ class TierLane:
         await self._changed.wait()
 
     def _timer_at(self, due_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        at_s = loop.time() + max(0.0, due_s - self._clock.monotonic_s())
-        if self._timer is None or self._timer.cancelled() or self._timer.when() > at_s:
-            if self._timer:
-                self._timer.cancel()
-            self._timer = loop.call_at(at_s, self._time_is_up)
+        if self._timer and self._timer_due_s <= due_s:
+            return
+        if self._timer:
+            self._timer.cancel()
+        wait_s = max(0.0, due_s - self._clock.monotonic_s())
+        self._timer, self._timer_due_s = asyncio.get_running_loop().call_later(wait_s, self._time_is_up), due_s
 
     def _time_is_up(self) -> None:
         self._timer = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,9 @@ class Dispatcher(Protocol):
 
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
+
+    def found(self) -> Iterable[str]:
+        """What its calls told of the gateway that the configuration does not say, as sentences."""
 
 
 class Pipeline:
@@ -81,6 +84,8 @@ class Pipeline:
             for task in others:
                 task.cancel()
         await self._ledger.flush()
+        for sentence in self._dispatcher.found():
+            self._observer.notice(sentence)
         return self._end()
 
     def _end(self) -> RunEnd:
