@@ -16,7 +16,7 @@ from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Job, Ledger
 
-PAGE_RECORDS = 256
+PAGE_RECORDS = 1_000
 WAITING_MOST = 1_000
 MISSES_MOST = 100
 """Records in a row that do not fit into the budget before a lane is parked."""
@@ -63,13 +63,20 @@ class TierLane:
                 return job
             if self._arrived:
                 return self._arrived.popleft()
-            if self._page:
-                return self._page.popleft()
-            if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
-                await self._wait()
-            else:
+            if self._wants_rows:
                 await self._fetch()
+            elif self._page:
+                return self._page.popleft()
+            else:
+                await self._wait()
         return None
+
+    @property
+    def _wants_rows(self) -> bool:
+        """Whether the next page should be read, by whoever asks first: the others go on with the rest of this one."""
+        if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
+            return False
+        return len(self._page) <= PAGE_RECORDS // 2
 
     def _due_retry(self) -> Job | None:
         if not self._retries:
@@ -83,7 +90,7 @@ class TierLane:
     async def _fetch(self) -> None:
         """Claim the next page. A row that was worked on while the page was read may look queued: it is left out."""
         async with self._fetching:
-            if self._page or self._dry:
+            if not self._wants_rows:
                 return
             before = frozenset(self._claimed | self._aside)
             self._claimed_while_fetching = set()
