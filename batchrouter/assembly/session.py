@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import aiosqlite
-
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.durable_news import DurableNews
@@ -30,6 +28,7 @@ from batchrouter.store import runs
 from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.ledger import RunLedger, open_ledger
 from batchrouter.store.lock import name_run
+from batchrouter.store.opening import WritingConnection
 from batchrouter.store.purging import forget_done
 from batchrouter.store.runs import Invocation
 
@@ -42,7 +41,7 @@ class Session:
 
     def __init__(
         self,
-        connection: aiosqlite.Connection,
+        connection: WritingConnection,
         path: Path,
         settings: Settings,
         options: RunOptions,

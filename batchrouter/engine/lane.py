@@ -42,6 +42,7 @@ class TierLane:
         self._claimed: set[int] = set()
         self._claimed_while_fetching: set[int] | None = None
         self._cursor = 0
+        self._last_let_go = 0
         self._rewind_to: int | None = None
         self._is_second_pass = False
         self._suspects: deque[Job] = deque()
@@ -64,13 +65,20 @@ class TierLane:
                 return job
             if self._arrived:
                 return self._arrived.popleft()
-            if self._page:
-                return self._page.popleft()
-            if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
-                await self._wait()
-            else:
+            if self._wants_rows:
                 await self._fetch()
+            elif self._page:
+                return self._page.popleft()
+            else:
+                await self._wait()
         return None
+
+    @property
+    def _wants_rows(self) -> bool:
+        """Whether the next page should be read, by whoever asks first: the others go on with the rest of this one."""
+        if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
+            return False
+        return len(self._page) <= PAGE_RECORDS // 2
 
     def _due_retry(self) -> Job | None:
         if not self._retries:
@@ -82,14 +90,18 @@ class TierLane:
         return job
 
     async def _fetch(self) -> None:
-        """Claim the next page. A row that was worked on while the page was read may look queued: it is left out."""
+        """Claim the next page. A row that was worked on while the page was read may look queued: it is left out.
+
+        One that was let go before is no longer known: where it may be among the rows, all are made durable first.
+        """
         async with self._fetching:
-            if self._page or self._dry:
+            if not self._wants_rows:
                 return
             before = frozenset(self._claimed | self._aside)
             self._claimed_while_fetching = set()
             self._dry = True
-            await self._ledger.flush()
+            if self._last_let_go > self._cursor:
+                await self._ledger.flush()
             jobs = await self._ledger.queued(self.tier, self._cursor, self._up_to_line, PAGE_RECORDS)
             taken, self._claimed_while_fetching = before | self._claimed_while_fetching, None
             for job in jobs:
@@ -99,7 +111,8 @@ class TierLane:
             if len(jobs) == PAGE_RECORDS:
                 self._dry = False
             elif self._rewind_to is not None:
-                self._cursor, self._rewind_to, self._dry = self._rewind_to, None, False
+                self._cursor = min(self._cursor, self._rewind_to)  # it may be a row that was not there yet
+                self._rewind_to, self._dry = None, False
                 self._is_second_pass = True
             self.wake()
             self._gate.look_again()
@@ -180,6 +193,7 @@ class TierLane:
     def release(self, job: Job) -> None:
         """The job is no longer in anybody's hands."""
         self._claimed.discard(job.line)
+        self._last_let_go = max(self._last_let_go, job.line)
         self._gate.released(job.line)
         self._note_idle()
 
@@ -265,6 +279,7 @@ class TierLane:
             self._claimed_while_fetching.add(job.line)
 
     def _find_again(self, job: Job) -> None:
+        self._last_let_go = max(self._last_let_go, job.line)
         before = job.line - 1
         self._rewind_to = before if self._rewind_to is None else min(self._rewind_to, before)
         self._dry = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,16 @@ PRAGMAS = (
 )
 
 
+class WritingConnection(aiosqlite.Connection):
+    """A connection whose thread can be given the work of a whole transaction, not only one statement at a time."""
+
+    async def transact(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do the work in the connection's thread."""
+        await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+
+
 @asynccontextmanager
-async def open_writer(path: Path, now: str) -> AsyncIterator[aiosqlite.Connection]:
+async def open_writer(path: Path, now: str) -> AsyncIterator[WritingConnection]:
     """Lock the database, create or migrate it, and give the connection that writes (durable at every commit)."""
     with locked(path), storage_errors(path):
         _create_private(path)
@@ -46,7 +54,7 @@ async def open_writer(path: Path, now: str) -> AsyncIterator[aiosqlite.Connectio
             await connection.close()
 
 
-async def connect_writer(path: Path) -> aiosqlite.Connection:
+async def connect_writer(path: Path) -> WritingConnection:
     """A connection whose commits are durable; there is never more than one at a time."""
     connection = await _connect(path, isolation_level="IMMEDIATE")
     try:
@@ -77,12 +85,14 @@ async def reading_beside(path: Path) -> AsyncIterator[aiosqlite.Connection]:
         await connection.close()
 
 
-async def _connect(path: Path | str, **options: Any) -> aiosqlite.Connection:
+async def _connect(path: Path | str, **options: Any) -> WritingConnection:
     """Open first, and give it to aiosqlite then: its thread outlives the event loop when it fails to open by itself."""
     options |= {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "cached_statements": STATEMENTS_KEPT}
     opened = partial(sqlite3.connect, path, **options)
     raw = await asyncio.to_thread(opened)
-    return await aiosqlite.Connection(lambda: raw, iter_chunk_size=ROWS_AT_ONCE)
+    connection = WritingConnection(lambda: raw, iter_chunk_size=ROWS_AT_ONCE)
+    await connection
+    return connection
 
 
 def _create_private(path: Path) -> None:
