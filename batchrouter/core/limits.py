@@ -6,7 +6,7 @@ A gateway may enforce a limit over a minute or over a second of it, so neither r
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 import msgspec
@@ -35,7 +35,7 @@ class Announced(msgspec.Struct, frozen=True, gc=False):
     exhausted_s: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
     """A call that may be sent: from ``at_s`` on it counts, with its estimated tokens until the real count is known.
 
@@ -61,7 +61,7 @@ class RequestGrid:
 
     rpm: float
     next_s: float = 0.0
-    recent: deque[Turn] = field(default_factory=deque)
+    recent: OrderedDict[Turn, None] = field(default_factory=OrderedDict)
 
     @property
     def interval_s(self) -> float:
@@ -70,17 +70,24 @@ class RequestGrid:
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next slot; zero or less: it is there."""
-        while self.recent and self.recent[0].at_s + SECOND_S <= now_s:
-            self.recent.popleft()
-        most = math.ceil(self.rpm / WINDOW_S)
-        if len(self.recent) < most:
-            return self.next_s - now_s
-        return max(self.next_s, self.recent[-most].at_s + SECOND_S) - now_s
+        while self.recent and self._oldest_s + SECOND_S <= now_s:
+            self.recent.popitem(last=False)
+        is_full = len(self.recent) >= math.ceil(self.rpm / WINDOW_S)
+        return max(self.next_s, self._oldest_s + SECOND_S if is_full else self.next_s) - now_s
+
+    @property
+    def _oldest_s(self) -> float:
+        return next(iter(self.recent)).at_s
 
     def take(self, turn: Turn) -> None:
         """A request is sent in the next slot."""
         self.next_s = max(self.next_s, turn.at_s - CATCH_UP_S) + self.interval_s
-        self.recent.append(turn)
+        self.recent[turn] = None
+
+    def left(self, turn: Turn) -> None:
+        """The request has just left, after all others that did."""
+        if turn in self.recent:
+            self.recent.move_to_end(turn)
 
     def recall(self, sent_s: float) -> None:
         """A request was sent at this time, by a process before this one."""

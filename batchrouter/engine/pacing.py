@@ -145,6 +145,8 @@ class Pacing:
     def left(self, turn: Turn) -> None:
         """The call of this turn leaves now: from here on it counts."""
         turn.left(self._clock.monotonic_s())
+        if self._grid:
+            self._grid.left(turn)
 
     def settle(self, turn: Turn | None, tokens: int | None) -> None:
         """Put the real count in place of the estimate; None (unknown) leaves the estimate."""
