@@ -5,7 +5,6 @@ All are for programs of their own: whoever calls ``batchrouter.run`` from Python
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import resource
 from collections.abc import Coroutine
@@ -19,8 +18,17 @@ GC_THRESHOLDS = (50_000, 20, 100)
 OPEN_FILES = 10_240
 
 
+def run_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run``, loaded only now: a help text needs no event loop."""
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.run(main)
+
+
 def run_quickly(main: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run`` for a long job."""
+    """The same for a long job."""
+    import asyncio  # noqa: PLC0415
+
     _allow_open_files()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

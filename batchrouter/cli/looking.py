@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from contextlib import nullcontext, suppress
@@ -11,12 +10,12 @@ from typing import Any
 
 import click
 
+from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.options import Common, common_options, input_options
 from batchrouter.cli.parameters import Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions
-from batchrouter.core.records import Record
 
 WATCH_EVERY_S = 2.0
 
@@ -151,12 +150,13 @@ def route(text: str | None, source: str | None, input_options: InputOptions, com
         else:
             click.echo(decision_line(decision))
         return ExitCode.OK
-    asyncio.run(_route_lines(source or "", settings, input_options, common))
+    run_to_end(_route_lines(source or "", settings, input_options, common))
     return ExitCode.OK
 
 
 async def _route_lines(source: str, settings: Any, input_options: InputOptions, common: Common) -> None:
     from batchrouter import api  # noqa: PLC0415
+    from batchrouter.core.records import Record  # noqa: PLC0415
     from batchrouter.reporting.terminal import decision_line, printable  # noqa: PLC0415
 
     async for line, decision in api.route_lines(source, settings=settings, input_options=input_options):

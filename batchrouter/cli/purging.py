@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 import click
 
+from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.options import Common, common_options
 from batchrouter.cli.parameters import Duration
 from batchrouter.cli.printing import print_json
@@ -52,7 +52,7 @@ def purge(
         if not _confirmed(f"Delete the {texts} of {_whose(run, older_than)} in {db} for good?"):
             click.echo("nothing deleted", err=True)
             return ExitCode.OK
-    purged = asyncio.run(api.purge(run, db=db, requests=requests, answers=answers, older_than_s=older_than))
+    purged = run_to_end(api.purge(run, db=db, requests=requests, answers=answers, older_than_s=older_than))
     if common.as_json:
         print_json({"purged": purged})
     else:

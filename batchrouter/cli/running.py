@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchrouter.cli.event_loop import run_quickly
+from batchrouter.cli.event_loop import run_quickly, run_to_end
 from batchrouter.cli.exits import after_a_run
 from batchrouter.cli.options import Common, common_options, input_options, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
@@ -173,7 +172,7 @@ def estimate(
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
     settings = api.load_settings(common.config, budget=budget)
-    estimated = asyncio.run(api.estimate(source, settings=settings, input_options=input_options, options=options))
+    estimated = run_to_end(api.estimate(source, settings=settings, input_options=input_options, options=options))
     if common.as_json:
         print_json(estimated.as_dict())
     else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import click
 
+from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.looking import print_findings
 from batchrouter.cli.options import Common, common_options
 from batchrouter.cli.printing import print_json
@@ -29,7 +29,7 @@ def doctor(source: str | None, common: Common) -> int:
     """
     from batchrouter import api  # noqa: PLC0415
 
-    findings = asyncio.run(api.doctor(config=common.config, db=common.database(), source=source))
+    findings = run_to_end(api.doctor(config=common.config, db=common.database(), source=source))
     return print_findings(findings, common, ExitCode.CONFIGURATION)
 
 
@@ -69,7 +69,7 @@ def demo(
     from batchrouter import api  # noqa: PLC0415
 
     with suppress(KeyboardInterrupt):
-        asyncio.run(
+        run_to_end(
             api.demo(
                 host=host,
                 port=port,

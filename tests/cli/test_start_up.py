@@ -31,7 +31,7 @@ finally:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["doctor", "--help"]])
 def test_a_help_text_loads_neither_a_client_nor_a_configuration(arguments: list[str], tmp_path: Path) -> None:
-    assert not loaded(arguments, tmp_path) & {*HEAVY, "rich", "aiosqlite"}
+    assert not loaded(arguments, tmp_path) & {*HEAVY, "rich", "aiosqlite", "asyncio"}
 
 
 async def test_status_needs_neither_a_client_nor_a_configuration(tmp_path: Path) -> None:
