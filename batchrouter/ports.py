@@ -70,7 +70,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """One HTTP call to make: the model by its name in the configuration, and the tokens that it may answer with.
 
     ``cap_is_ours`` is True where the record named no cap, so that ``output_cap`` has to be added to the body.
-    ``left`` is called when the body begins to leave.
+    ``left`` is called when the body has begun to leave.
     """
 
     model: str

@@ -1,13 +1,16 @@
 """Configured limits at their edge: how much of them is used, and whether they are ever passed, counted at the gateway.
 
     python benchmarks/limits.py
-    python benchmarks/limits.py --quick --cases "600 requests/min" "three tiers"
+    python benchmarks/limits.py --quick
+    python benchmarks/limits.py --cases "600 requests/min" "three tiers" --waiting
 
 The gateway (``limited_server.py``, a process of its own) enforces what it announces over sliding windows: requests over
 1 s and over 60 s, tokens over 60 s. Answers take 50 to 800 ms with a heavy tail. ``used`` is the share of the limit in
 the steady state, without the first tenth of the time; ``most in a window`` counts every call that came, refused ones
 too, in the worst window of the run; ``against the bound`` is the time from the first call to the last answer over the
-most that the limits of one model take: calls / rpm or tokens / tpm.
+most that the limits of one model take: calls / rpm or tokens / tpm. ``--quick`` makes a third of the calls.
+
+Then the CPU of the whole program while 1,000 calls wait on a slow gateway: for their turn, or for their answer.
 """
 
 from __future__ import annotations
@@ -15,15 +18,22 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
+import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from measuring import PROMPTS, gateway, run_command, run_to_end, write_tiers
 from results import table, write_section
 
+WAITING = ((60, 20), (1_200, 50), (6_000, 10))
+"""Requests/min, and the latency (s) of each answer."""
+WAITING_CALLS = 1_000
+WATCHED_S = 20
 SKIPPED = 0.1
 """The share of the time that is not the steady state yet."""
 Arrivals = list[tuple[float, int, str]]
@@ -52,6 +62,11 @@ class Case:
     group: int
     tiers: Mapping[str, Limits]
 
+    def shortened(self, factor: int) -> Case:
+        """The same with fewer records."""
+        tiers = {tier: replace(limits, records=limits.records // factor) for tier, limits in self.tiers.items()}
+        return replace(self, tiers=tiers)
+
 
 CASES = (
     Case("60 requests/min", 1, {"simple": Limits(180, rpm=60)}),
@@ -67,9 +82,9 @@ CASES = (
             "complex": Limits(150, rpm=60, tpm=30_000),
         },
     ),
-    Case("6,000 requests/min", 2, {"simple": Limits(9_000, rpm=6_000, concurrency=200)}),
-    Case("3,600,000 tokens/min", 3, {"simple": Limits(15_000, tpm=3_600_000, concurrency=400)}),
-    Case("60,000 requests/min", 4, {"simple": Limits(75_000, rpm=60_000, concurrency=1_000)}),
+    Case("6,000 requests/min", 2, {"simple": Limits(6_000, rpm=6_000, concurrency=200)}),
+    Case("3,600,000 tokens/min", 3, {"simple": Limits(12_000, tpm=3_600_000, concurrency=400)}),
+    Case("60,000 requests/min", 4, {"simple": Limits(40_000, rpm=60_000, concurrency=1_000)}),
 )
 
 
@@ -177,13 +192,55 @@ def all_rows(cases: Sequence[Case]) -> list[list[str]]:
     return lines
 
 
+def cpu_share(pid: int, seconds: float) -> float:
+    """The share of a core that a process takes from now on."""
+
+    def used_s() -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before_s, start_s = used_s(), time.monotonic()
+    time.sleep(seconds)
+    return (used_s() - before_s) / (time.monotonic() - start_s)
+
+
+def waiting_row(rpm: int, latency_s: int) -> list[str]:
+    """The CPU of a run with ``WAITING_CALLS`` workers, once as many calls are in flight as will be."""
+    limits = Limits(10_000, rpm=rpm, concurrency=WAITING_CALLS)
+    arguments = ["--limits", json.dumps({"simple": limits.announced()}), "--latency-ms", *[str(latency_s * 1000)] * 2]
+    with gateway("limited_server.py", *arguments) as server, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_input(folder / "in.jsonl", {"simple": limits})
+        settings = limits.announced() | {"concurrency": WAITING_CALLS}
+        write_tiers(folder, server.base_url, {"simple": ("simple", settings)})
+        with (folder / "run.log").open("wb") as log:
+            process = subprocess.Popen(run_command(), cwd=folder, stdout=log, stderr=log)
+        time.sleep(latency_s + 5)
+        share = cpu_share(process.pid, WATCHED_S)
+        process.kill()
+        process.wait()
+        now_s = time.monotonic()
+        calls = [at_s for at_s, _, _ in server.stats()["simple"]]
+    in_flight = sum(at_s > now_s - latency_s for at_s in calls)
+    a_second = sum(at_s > now_s - WATCHED_S for at_s in calls) / WATCHED_S
+    return [f"{rpm:,}", f"{latency_s} s", f"{in_flight:,}", f"{a_second:.1f}", f"**{share:.1%}**"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", default=[case.name for case in CASES], metavar="NAME")
+    parser.add_argument("--cases", nargs="+", metavar="NAME", choices=[case.name for case in CASES])
+    parser.add_argument("--waiting", action="store_true", help="the CPU of waiting calls too, where cases are named")
+    parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    lines = all_rows([case for case in CASES if case.name in options.cases])
+    chosen = [case for case in CASES if case.name in (options.cases or [case.name])]
+    lines = all_rows([case.shortened(3) for case in chosen] if options.quick else chosen)
     head = ["limit", "calls", "bound s", "used", "refused", "most in a window", "against the bound"]
-    write_section("Limits", "python benchmarks/limits.py", table(head, lines))
+    text = table(head, lines)
+    if options.waiting or not options.cases:
+        head = ["requests/min", "latency", "in flight", "sent a second", "CPU of a core"]
+        text += f"\n\n{WAITING_CALLS:,} workers, watched for {WATCHED_S} s:\n\n"
+        text += table(head, [waiting_row(*case) for case in WAITING])
+    write_section("Limits", "python benchmarks/limits.py", text)
 
 
 if __name__ == "__main__":

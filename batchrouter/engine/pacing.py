@@ -143,7 +143,7 @@ class Pacing:
         return wait_s
 
     def left(self, turn: Turn) -> None:
-        """The call of this turn leaves now: from here on it counts."""
+        """The call of this turn has left: from here on it counts."""
         turn.left(self._clock.monotonic_s())
         if self._grid:
             self._grid.left(turn)

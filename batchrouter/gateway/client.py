@@ -74,8 +74,8 @@ class _Body(aiohttp.payload.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Called once, when the connection stands and the head of the request is complete."""
         self.begun = True
-        if self._left:
-            self._left()
+        if self._left:  # uvloop writes at the end of a turn of the loop
+            asyncio.get_running_loop().call_soon(self._left)
         await writer.write(self._value)
 
 
