@@ -6,7 +6,7 @@ The order is the promise: nothing is sent before its row is durable and its wors
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -47,13 +47,9 @@ class InProcessDispatcher:
             for _ in range(width):
                 workers.create_task(self._work(lane))
 
-    def found(self) -> Iterator[str]:
-        """What the calls told of limits that the configuration does not say, as lines to write into it."""
-        for model in self._models.values():
-            found = model.limits.found
-            named = {"rpm": found.rpm, "tpm": found.tpm, "concurrency": found.concurrency}
-            if lines := [f"{key} = {value}" for key, value in named.items() if value]:
-                yield f'found for [model."{model.name}"]: {", ".join(lines)}'
+    def found_limits(self) -> dict[str, dict[str, int]]:
+        """What the calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
+        return {name: found for name, model in self._models.items() if (found := model.limits.found)}
 
     async def _work(self, lane: TierLane) -> None:
         while job := await lane.next_job():

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from batchrouter.core.concurrency_search import ConcurrencySearch
 from batchrouter.core.limits import Announced
 from batchrouter.core.rate_search import RateSearch
 from batchrouter.engine.pacing import Pacing
 from batchrouter.ports import Clock
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLimits:
-    """What a search came to. None: configured, or no limit was met."""
-
-    rpm: int | None
-    tpm: int | None
-    concurrency: int | None
 
 
 class LimitSearch:
@@ -46,15 +35,16 @@ class LimitSearch:
         return self._rate is not None
 
     @property
-    def found(self) -> FoundLimits:
-        """The limits as they seem to be."""
+    def found(self) -> dict[str, int]:
+        """The limits as they seem to be, by their keys in the configuration; none that is configured or was not met."""
         refused_from = self._rate.found_rpm if self._rate else None
         rpms = [rpm for rpm in (refused_from, self._announced_rpm) if rpm]
-        return FoundLimits(
-            rpm=int(min(rpms)) if rpms else None,
-            tpm=int(self._announced_tpm) if self._announced_tpm else None,
-            concurrency=self._concurrency.found if self._concurrency else None,
-        )
+        found = {
+            "rpm": min(rpms, default=None),
+            "tpm": self._announced_tpm,
+            "concurrency": self._concurrency.found if self._concurrency else None,
+        }
+        return {key: int(value) for key, value in found.items() if value}
 
     @property
     def calls_most(self) -> int:

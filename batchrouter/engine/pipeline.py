@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,8 +39,8 @@ class Dispatcher(Protocol):
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
 
-    def found(self) -> Iterable[str]:
-        """What its calls told of the gateway that the configuration does not say, as sentences."""
+    def found_limits(self) -> dict[str, dict[str, int]]:
+        """What its calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
 
 
 class Pipeline:
@@ -70,6 +70,11 @@ class Pipeline:
         self._input_left = False
         self._replaced_models = 0
 
+    @property
+    def found_limits(self) -> dict[str, dict[str, int]]:
+        """What the calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
+        return self._dispatcher.found_limits()
+
     async def execute(self) -> RunEnd:
         """Work until nothing is pending or a stop is asked for; everything settled is durable on return."""
         async with asyncio.TaskGroup() as tasks:
@@ -84,8 +89,6 @@ class Pipeline:
             for task in others:
                 task.cancel()
         await self._ledger.flush()
-        for sentence in self._dispatcher.found():
-            self._observer.notice(sentence)
         return self._end()
 
     def _end(self) -> RunEnd:

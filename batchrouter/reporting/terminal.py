@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -74,6 +75,11 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
                 f"  {error.records:,} × {printable(error.error_class)}: {printable(_short(error.error))}"
                 f" (first: line {error.line})"
             )
+    if summary.found_limits:
+        console.print()
+        console.print("  limits that nobody configured, as the calls found them, for the configuration:")
+        for line in _found_limits(summary):
+            console.print(f"    {printable(line)}")
     console.print()
     for line in _next_steps(run, db):
         console.print(f"  {printable(line)}")
@@ -129,6 +135,12 @@ def _tier_table(tiers: Sequence[TierSummary], currency: str) -> Table:
             "-" if tier.p95_latency_ms is None else f"{tier.p95_latency_ms:,}",
         )
     return table
+
+
+def _found_limits(summary: Summary) -> Iterator[str]:
+    for model, limits in summary.found_limits.items():
+        yield f"[model.{json.dumps(model)}]"
+        yield from (f"{key} = {value:_}" for key, value in limits.items())
 
 
 def _next_steps(run: RunSummary, db: Path) -> list[str]:

@@ -152,14 +152,27 @@ async def _config(connection: aiosqlite.Connection, run: int, *, settings: str, 
 
 
 async def end(
-    connection: aiosqlite.Connection, run: int, exit_code: ExitCode, reason: str, *, now: str, cut: bool = False
+    connection: aiosqlite.Connection,
+    run: int,
+    exit_code: ExitCode,
+    reason: str,
+    *,
+    now: str,
+    cut: bool = False,
+    found_limits: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
-    """Note how the work on a run ended. ``cut``: its input is no more, what was taken in is all there is."""
+    """Note how the work on a run ended.
+
+    ``cut``: its input is no more, what was taken in is all there is. ``found_limits``: model -> rpm, tpm, concurrency;
+    None or empty leaves what an earlier start found.
+    """
+    found = json.dumps(found_limits) if found_limits else None
     finished = exit_code in (ExitCode.OK, ExitCode.SOME_FAILED)
     await connection.execute(
         "UPDATE runs SET state = ?, exit_code = ?, stop_reason = ?, finished_at = ?,"
-        " intake_state = CASE WHEN ? THEN 'cut' ELSE intake_state END WHERE run = ?",
-        ("finished" if finished else "stopped", int(exit_code), reason or None, now, int(cut), run),
+        " intake_state = CASE WHEN ? THEN 'cut' ELSE intake_state END, found_limits = coalesce(?, found_limits)"
+        " WHERE run = ?",
+        ("finished" if finished else "stopped", int(exit_code), reason or None, now, int(cut), found, run),
     )
     await connection.commit()
 

@@ -93,6 +93,7 @@ UNNOTICED: dict[str, tuple[str, str]] = {
     "runs.epoch": ("more less other", "a count of starts, of which only changes of the configuration leave a row"),
     "runs.exit_code": ("more less", "why a run stopped: only its end by itself leaves rows"),
     "runs.finished_at": ("later", MEASURED),
+    "runs.found_limits": ("more less null longer other", "what a gateway seemed to allow"),
     "runs.input": ("longer", "the user's word"),
     "runs.intake_digest": ("other", INPUTS),
     "runs.intake_ended": ("less zero", INPUTS),
