@@ -220,10 +220,18 @@ def waiting_row(rpm: int, latency_s: int) -> list[str]:
         process.kill()
         process.wait()
         now_s = time.monotonic()
-        calls = [at_s for at_s, _, _ in server.stats()["simple"]]
+        arrivals = server.stats()["simple"]
+    calls = [at_s for at_s, _, state in arrivals if state == "admitted"]
     in_flight = sum(at_s > now_s - latency_s for at_s in calls)
     a_second = sum(at_s > now_s - WATCHED_S for at_s in calls) / WATCHED_S
-    return [f"{rpm:,}", f"{latency_s} s", f"{in_flight:,}", f"{a_second:.1f}", f"**{share:.1%}**"]
+    return [
+        f"{rpm:,}",
+        f"{latency_s} s",
+        f"{in_flight:,}",
+        f"{a_second:.1f}",
+        f"{len(arrivals) - len(calls):,}",
+        f"**{share:.1%}**",
+    ]
 
 
 def main() -> None:
@@ -237,7 +245,7 @@ def main() -> None:
     head = ["limit", "calls", "bound s", "used", "refused", "most in a window", "against the bound"]
     text = table(head, lines)
     if options.waiting or not options.cases:
-        head = ["requests/min", "latency", "in flight", "sent a second", "CPU of a core"]
+        head = ["requests/min", "latency", "in flight", "sent a second", "refused", "CPU of a core"]
         text += f"\n\n{WAITING_CALLS:,} workers, watched for {WATCHED_S} s:\n\n"
         text += table(head, [waiting_row(*case) for case in WAITING])
     write_section("Limits", "python benchmarks/limits.py", text)

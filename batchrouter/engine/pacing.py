@@ -25,6 +25,7 @@ TRIAL_EVERY_S = 1.0
 """After a refusal calls go out one by one at this distance until one is answered."""
 
 LOOK_AGAIN_S = 0.25
+"""Calls that are settled meanwhile may make room for tokens sooner."""
 TIMER_S = 0.001
 """What a timer of the event loop may be early."""
 
@@ -129,7 +130,7 @@ class Pacing:
     async def _wait_for(self, tokens: int) -> None:
         """Wait for whatever is last; what is settled or paused meanwhile may change it."""
         while (wait_s := self._wait_s(tokens, self._clock.monotonic_s())) > TIMER_S:
-            if not await self._stop.sleep(min(wait_s, LOOK_AGAIN_S)):
+            if not await self._stop.sleep(min(wait_s, LOOK_AGAIN_S) if self._window else wait_s):
                 return
 
     def _wait_s(self, tokens: int, now_s: float) -> float:

@@ -134,9 +134,9 @@ class RunLedger:
                 continue
             self._writing = group
             try:
-                if await self._write(group.changes):
-                    for tell in group.news:
-                        tell()
+                await self._write(group.changes)
+                for tell in group.news:
+                    tell()
             except Exception as error:
                 self.failure = storage_failure(self._path, error) if isinstance(error, sqlite3.Error) else error
                 if self._group:
@@ -151,11 +151,10 @@ class RunLedger:
         self._closing = True
         self._work.set()
 
-    async def _write(self, changes: Changes) -> bool:
-        """Commit; whether the changes are known to be on the disk."""
+    async def _write(self, changes: Changes) -> None:
         if self.failed_write:
             await self._commit(changes.without_intake())
-            return True
+            return
         try:
             await self._commit(changes)
         except sqlite3.OperationalError as error:
@@ -163,18 +162,14 @@ class RunLedger:
             self._stop(self.failed_write)
             self._ballast.free()
             try:
-                return await self._save(changes, error)
+                await self._save(changes, error)
             except sqlite3.Error as second:
                 raise error from second
-        return True
 
-    async def _save(self, changes: Changes, error: sqlite3.Error) -> bool:
-        """Commit after all, with a new connection; what is there already may be in memory alone: its sync has failed."""
+    async def _save(self, changes: Changes, error: sqlite3.Error) -> None:
         self._writer = await reopened(self._path, self._writer, error)
-        if await is_written(self._writer, changes):
-            return False
-        await self._commit(changes.without_intake())
-        return True
+        if not await is_written(self._writer, changes):
+            await self._commit(changes.without_intake())
 
     async def end(self) -> None:
         """After a failed write: note in the run's row how it ended, and close the connection that saved the rest."""

@@ -36,7 +36,11 @@ def lose_power(disk: Path) -> None:
 
 
 async def lines_told_before_the_power_failed(job: DiskJob, tells: int, synchronous: str) -> int:
-    """Run until so many records were told to be done; then the power fails. How many were told in all."""
+    """Run until so many records were told to be done; then the power fails. How many were told before.
+
+    What is told while the power fails does not count: of a sync that is under way then, this way to shut a filesystem
+    down says now and then that it succeeded, to a bare loop of INSERT and COMMIT too.
+    """
     job.prompts(*(f"question {n}" for n in range(RECORDS)))
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(TELLING), str(job.input), str(job.db), json.dumps(job.settings), synchronous,
@@ -46,13 +50,13 @@ async def lines_told_before_the_power_failed(job: DiskJob, tells: int, synchrono
     for _ in range(tells):
         assert await process.stdout.readline(), await process.communicate()
     lose_power(job.disk)
-    rest, err = await process.communicate()
+    _, err = await process.communicate()
     assert process.returncode == 74, err
     assert b"Traceback" not in err, err.decode()
     image = job.disk.with_name("image")
     sh("umount", job.disk)
     sh("mount", "-o", "loop", image, job.disk)
-    return tells + rest.count(b"done")
+    return tells
 
 
 def number_of(job: Job, sql: str) -> int:

@@ -43,7 +43,8 @@ def older(newest: Path, tmp_path: Path) -> Path:
             connection.executescript(migrations.script(migration, NOW))
         connection.execute("ATTACH ? AS newest", (str(newest),))
         for table in TABLES:
-            connection.execute(f"INSERT INTO {table} SELECT * FROM newest.{table}")
+            columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
+            connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM newest.{table}")
     return path
 
 
