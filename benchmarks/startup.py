@@ -9,14 +9,22 @@ they are for a user. ``against the bare interpreter`` is the median over the rou
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from measuring import Ended, batchrouter, gateway, run_command, run_to_end, write_configuration, write_input
+from measuring import (
+    Ended,
+    batchrouter,
+    gateway,
+    keep_bytecode,
+    run_command,
+    run_to_end,
+    write_configuration,
+    write_input,
+)
 from results import table, write_section
 
 BARE = "python -c pass"
@@ -59,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    keep_bytecode()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_input(folder / "in.jsonl", RECORDS)

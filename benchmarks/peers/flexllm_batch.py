@@ -1,27 +1,30 @@
-"""flexllm's ``chat_batch`` with its output file, as its README shows it for batches."""
+"""flexllm's ``chat_batch`` with its file of results, as its README shows it; no bound on requests a second."""
 
-import asyncio
-import json
-import sys
+from __future__ import annotations
 
+import work
 from flexllm import LLMClient
 
-base_url, source, target, in_flight = sys.argv[1:5]
 
-
-async def main() -> None:
-    with open(source, encoding="utf-8") as lines:
-        bodies = [json.loads(line)["body"] for line in lines]
-    async with LLMClient(
-        base_url=base_url, model=bodies[0]["model"], api_key="none", concurrency_limit=int(in_flight)
-    ) as client:
+async def main(given: work.Work) -> None:
+    bodies = [body for _, body in given.records()]
+    client = LLMClient(
+        base_url=given.base_url,
+        model=bodies[0]["model"],
+        api_key="none",
+        concurrency_limit=given.in_flight,
+        max_qps=None,
+    )
+    async with client:
         results = await client.chat_batch(
             [body["messages"] for body in bodies],
-            output_jsonl=target,
+            output_jsonl=str(given.output),
             show_progress=False,
             max_tokens=bodies[0]["max_tokens"],
         )
     results.raise_for_errors()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    given = work.given()
+    given.run(main(given))

@@ -1,27 +1,22 @@
-"""AsyncOpenAI, a semaphore, and a line of JSON for each answer: what most people write first."""
+"""AsyncOpenAI behind a semaphore, one client for all; variant ``aiohttp``: with the transport its README names for speed."""
 
-import asyncio
-import json
-import sys
+from __future__ import annotations
 
-from openai import AsyncOpenAI
-
-base_url, source, target, in_flight = sys.argv[1:5]
+import work
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 
-async def main() -> None:
-    places = asyncio.Semaphore(int(in_flight))
-    with open(source, encoding="utf-8") as lines, open(target, "w", encoding="utf-8") as answers:
-        async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=2) as client:
+async def main(given: work.Work) -> None:
+    transport = {"http_client": DefaultAioHttpClient()} if given.variant == "aiohttp" else {}
+    async with AsyncOpenAI(base_url=given.base_url, api_key="none", **transport) as client:
 
-            async def ask(line: str) -> None:
-                record = json.loads(line)
-                async with places:
-                    answer = await client.chat.completions.create(**record["body"])
-                content = answer.choices[0].message.content
-                answers.write(json.dumps({"custom_id": record["custom_id"], "answer": content}) + "\n")
+        async def answer(body: work.Body) -> str:
+            completion = await client.chat.completions.create(**body)
+            return str(completion.choices[0].message.content)
 
-            await asyncio.gather(*(ask(line) for line in lines))
+        await work.answer_all(given, answer)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    given = work.given()
+    given.run(main(given))
