@@ -27,7 +27,7 @@ WHERE = """CPU of one record, the least of many runs, in microseconds (a profile
 third, the shares hold): the call over aiohttp 185, where bare aiohttp takes 150 for sending, receiving and parsing the
 same; the engine 60 (choosing, budget, settling, rows); reading, parsing and routing a line 38; all this holds the
 interpreter's lock. The ledger's thread takes 80 to 100 beside it, nearly all of it SQLite, which does not. So one
-process comes to about half of the bare client's rate, at any latency: places for calls in flight are not what is short,
+process comes to 0.35 to 0.5 of the bare client's rate, at any latency: places for calls in flight are not what is short,
 nor is the disk. On the loop's thread: the call 52 % (aiohttp itself 41 %, else encoding, decoding, the deadline), settling
 with its rows 16 %, dispatching, lanes, pacing, budget and the ledger's queue 22 %, the loop and its sockets the rest."""
 
