@@ -1,0 +1,63 @@
+"""Before a run: settings, tiers and costs, without a call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+from batchrouter.assembly import wiring
+from batchrouter.core.options import InputOptions, RunOptions
+from batchrouter.core.records import Decision, Record, Rejection, RequestText
+from batchrouter.core.settings import Settings
+from batchrouter.intake import configuration
+from batchrouter.intake.source import FileSource
+from batchrouter.intake.template import template_text
+from batchrouter.reporting import estimate as estimating
+from batchrouter.routing.rules import RuleRouter
+
+
+def load_settings(config: Path | None = None, *, budget: Decimal | None = None) -> Settings:
+    """The settings of a file (None: ./batchrouter.toml if there, else built-in), with a budget laid over them."""
+    return configuration.overridden(configuration.load(config, os.environ), budget=budget)
+
+
+def text_or_file(value: str) -> str:
+    """A file's content if ``value`` names one, else ``value`` itself."""
+    return template_text(value)
+
+
+def configuration_template(gateway: str) -> str:
+    """A commented configuration file for aicredits, openai, openrouter, litellm or vllm."""
+    return configuration.configuration_template(gateway)
+
+
+async def estimate(
+    source: str, *, settings: Settings, input_options: InputOptions = InputOptions(), options: RunOptions = RunOptions()
+) -> estimating.Estimate:
+    """What a run of this input would cost and how long it would take; no call is made."""
+    estimator = estimating.Estimator(settings)
+    lines = route_lines(source, settings=settings, input_options=input_options, most=options.limit)
+    async for line, decision in lines:
+        estimator.add(line, decision)
+    return estimator.estimate()
+
+
+def route(text: str, *, settings: Settings) -> Decision:
+    """The tier of a request with this text, and why."""
+    return RuleRouter(settings).decide(RequestText(last_user=text, all_user=text))
+
+
+async def route_lines(
+    source: str, *, settings: Settings, input_options: InputOptions = InputOptions(), most: int | None = None
+) -> AsyncIterator[tuple[Record | Rejection, Decision | None]]:
+    """Every line of an input with its decision (None: rejected)."""
+    deciding = wiring.deciding(settings, input_options)
+    opened = FileSource(source, settings, input_options)
+    try:
+        async for batch in opened.batches(records_most=most):
+            for line in batch.lines:
+                yield line, deciding.of(line) if isinstance(line, Record) else None
+    finally:
+        await opened.aclose()

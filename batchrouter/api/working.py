@@ -1,0 +1,93 @@
+"""Runs: start one, go on with one, do records again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchrouter.api.planning import load_settings
+from batchrouter.assembly.desk import open_desk
+from batchrouter.core.errors import InputUnfit
+from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
+from batchrouter.core.settings import Settings
+from batchrouter.ports import Observer
+from batchrouter.reporting import figures
+from batchrouter.store import runs
+from batchrouter.store.opening import open_reader
+
+
+async def run(
+    source: str,
+    *,
+    db: Path,
+    settings: Settings | None = None,
+    input_options: InputOptions = InputOptions(),
+    options: RunOptions = RunOptions(),
+    observer: Observer | None = None,
+) -> figures.RunReport:
+    """Start the run that this input means, or go on with it; the same call every night.
+
+    ``source`` is a path, or ``-`` for stdin (which needs ``options.name``). The report's ``exit_code`` is that of the
+    command line. ``settings`` None: those of ``load_settings()``.
+    """
+    async with open_desk(db, settings or load_settings(), options, observer) as desk:
+        return await desk.finish(await desk.finder.by_input(source, input_options, options))
+
+
+async def resume(
+    run: str = "latest",
+    *,
+    db: Path,
+    settings: Settings,
+    options: RunOptions = RunOptions(),
+    observer: Observer | None = None,
+) -> figures.RunReport:
+    """Go on with a run (number, name or ``latest``) without naming its input."""
+    with open_reader(db) as reader:
+        number = figures.find_run(reader, run)
+    async with open_desk(db, settings, options, observer) as desk:
+        return await desk.finish(await desk.finder.by_number(number))
+
+
+async def resume_all(
+    *, db: Path, settings: Settings, options: RunOptions = RunOptions(), observer: Observer | None = None
+) -> list[figures.RunReport]:
+    """Go on with every run that stopped, oldest first; the first that stops again ends it."""
+    with open_reader(db):
+        pass
+    reports = []
+    async with open_desk(db, settings, options, observer) as desk:
+        for number in await desk.unfinished():
+            report = await desk.finish(await desk.finder.by_number(number))
+            reports.append(report)
+            if not report.is_complete:
+                break
+    return reports
+
+
+async def retry(
+    run: str,
+    *,
+    db: Path,
+    settings: Settings,
+    options: RunOptions = RunOptions(),
+    which: RetrySelection = RetrySelection(),
+    queue_only: bool = False,
+    observer: Observer | None = None,
+) -> tuple[int, figures.RunReport | None]:
+    """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report)."""
+    with open_reader(db) as reader:
+        number = figures.find_run(reader, run)
+    async with open_desk(db, settings, options, observer) as desk:
+        queued, purged = await runs.queue_again(desk.connection, number, which)
+        if purged:
+            _tell_purged(purged, queued, desk.observer)
+        if queue_only or not queued:
+            return queued, None
+        return queued, await desk.finish(await desk.finder.by_number(number))
+
+
+def _tell_purged(purged: int, queued: int, observer: Observer) -> None:
+    what = f"{purged:,} records cannot be done again: their request was purged"
+    if not queued:
+        raise InputUnfit(what, "`batchrouter run --new` does the whole input again.")
+    observer.notice(what)
