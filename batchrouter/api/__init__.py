@@ -11,7 +11,8 @@ from batchrouter.api.lazy_names import loaded_when_used
 if TYPE_CHECKING:
     from batchrouter.api.demo_gateway import demo
     from batchrouter.api.examining import doctor, verify
-    from batchrouter.api.looking import export, report, results, status
+    from batchrouter.api.exporting import export, results
+    from batchrouter.api.looking import report, status
     from batchrouter.api.planning import (
         configuration_template,
         estimate,
@@ -28,7 +29,8 @@ else:
         {
             "batchrouter.api.demo_gateway": ("demo",),
             "batchrouter.api.examining": ("doctor", "verify"),
-            "batchrouter.api.looking": ("export", "report", "results", "status"),
+            "batchrouter.api.exporting": ("export", "results"),
+            "batchrouter.api.looking": ("report", "status"),
             "batchrouter.api.planning": (
                 "configuration_template",
                 "estimate",

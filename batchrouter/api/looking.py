@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from batchrouter.assembly import looking_on
-from batchrouter.core.records import Result
-from batchrouter.reporting import export as exporting
 from batchrouter.reporting import figures
-from batchrouter.store.opening import open_reader
 
 
 def status(db: Path) -> list[figures.RunStatus]:
@@ -23,22 +19,3 @@ def status(db: Path) -> list[figures.RunStatus]:
 def report(run: str = "latest", *, db: Path) -> figures.Summary:
     """The figures of a run."""
     return looking_on.summary(db, run)
-
-
-def results(run: str = "latest", *, db: Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
-    """The outcome of each line of a run in input order (no ``statuses``: all lines), read as they are asked for."""
-    with open_reader(db) as reader:
-        yield from exporting.results(reader, figures.find_run(reader, run), statuses)
-
-
-def export(
-    run: str = "latest",
-    *,
-    db: Path,
-    destination: Path | None,
-    format: str = "jsonl",  # noqa: A002
-    statuses: Sequence[str] = (),
-) -> int:
-    """Write a run's answers as jsonl, openai or csv, whole or not at all (None: stdout); how many rows."""
-    with open_reader(db) as reader:
-        return exporting.export(reader, figures.find_run(reader, run), destination, format=format, statuses=statuses)

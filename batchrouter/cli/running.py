@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -11,13 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchrouter.cli.event_loop import run_quickly
+from batchrouter import api
+from batchrouter.cli.event_loop import run_once, run_quickly
 from batchrouter.cli.exits import after_a_run
 from batchrouter.cli.options import Common, common_options, input_options, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
+from batchrouter.reporting import terminal
 
 if TYPE_CHECKING:
     from batchrouter.reporting.figures import RunReport
@@ -42,8 +43,6 @@ def run(source: str, budget: Decimal | None, input_options: InputOptions, option
     batchrouter run reviews.jsonl --template 'Is this review positive or negative? {review}' --id-field review_id
     zcat big.jsonl.gz | batchrouter run - --name big --budget 500 --until 06:30
     """
-    from batchrouter import api  # noqa: PLC0415 - keeps --help quick
-
     if source == "-" and options.name is None:
         raise click.UsageError("stdin has no name of its own: give the run one with --name")
     db = common.database(demo=options.demo)
@@ -79,8 +78,6 @@ def resume(
     batchrouter resume 3 --db night.db --budget 800
     batchrouter resume --all --db night.db
     """
-    from batchrouter import api  # noqa: PLC0415
-
     settings = api.load_settings(common.config, budget=budget)
     db = common.database()
     if not all_runs:
@@ -134,8 +131,6 @@ def retry(
     batchrouter retry 3 --error server --error lost
     batchrouter retry --status done --task legal-review --queue-only
     """
-    from batchrouter import api  # noqa: PLC0415
-
     which = RetrySelection(statuses, error_classes, tasks, ids, tier)
     settings, db = api.load_settings(common.config, budget=budget), common.database()
     queued, report = _followed(
@@ -169,11 +164,8 @@ def estimate(
     batchrouter estimate tickets.jsonl
     batchrouter estimate reviews.jsonl --template template.txt --limit 1000 --json
     """
-    from batchrouter import api  # noqa: PLC0415
-    from batchrouter.reporting import terminal  # noqa: PLC0415
-
     settings = api.load_settings(common.config, budget=budget)
-    estimated = asyncio.run(api.estimate(source, settings=settings, input_options=input_options, options=options))
+    estimated = run_once(api.estimate(source, settings=settings, input_options=input_options, options=options))
     if common.as_json:
         print_json(estimated.as_dict())
     else:
@@ -183,7 +175,7 @@ def estimate(
 
 def _followed(common: Common, currency: str, work: Callable[[Progress], Awaitable[T]]) -> T:
     """Do the work while its progress is shown on stderr."""
-    from batchrouter.reporting.live import shown  # noqa: PLC0415
+    from batchrouter.reporting.live import shown  # noqa: PLC0415 - keeps --help quick
     from batchrouter.reporting.progress import Progress  # noqa: PLC0415
 
     async def follow() -> T:
@@ -207,8 +199,6 @@ def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
 
 
 def _tell(reports: list[RunReport], common: Common, db: Path, value: dict[str, Any]) -> None:
-    from batchrouter.reporting import terminal  # noqa: PLC0415
-
     if common.as_json:
         print_json(value)
     if not reports:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from batchrouter.core.findings import Finding
 from batchrouter.core.money import NANO, format_amount
-from batchrouter.core.records import Decision
-from batchrouter.reporting.estimate import Estimate, EstimateRow
-from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # every command imports this module, and few of them what it prints
     from rich.table import Table
 
+    from batchrouter.core.findings import Finding
+    from batchrouter.core.records import Decision
     from batchrouter.reporting.console import StreamConsole
+    from batchrouter.reporting.estimate import Estimate, EstimateRow
+    from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
 
 ERROR_LENGTH_MOST = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

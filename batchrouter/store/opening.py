@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import aiosqlite
 
 from batchrouter.core.errors import BatchRouterError, DatabaseUnfit, InputMissing, StorageFailed
 from batchrouter.store import migrations
 from batchrouter.store.lock import locked
+
+if TYPE_CHECKING:  # imported by who writes: who only reads does not wait for them
+    import aiosqlite
 
 BUSY_TIMEOUT_S = 10.0
 ROWS_AT_ONCE = 64
@@ -77,6 +77,10 @@ async def reading_beside(path: Path) -> AsyncIterator[aiosqlite.Connection]:
 
 async def _connect(path: Path | str, **options: Any) -> aiosqlite.Connection:
     """Open first, and give it to aiosqlite then: its thread outlives the event loop when it fails to open by itself."""
+    import asyncio  # noqa: PLC0415
+
+    import aiosqlite  # noqa: PLC0415
+
     opened = partial(sqlite3.connect, path, timeout=BUSY_TIMEOUT_S, check_same_thread=False, **options)
     raw = await asyncio.to_thread(opened)
     return await aiosqlite.Connection(lambda: raw, iter_chunk_size=ROWS_AT_ONCE)

@@ -1,0 +1,30 @@
+"""The outcome of each line: one by one, or as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from batchrouter.core.records import Result
+from batchrouter.reporting import export as exporting
+from batchrouter.reporting import figures
+from batchrouter.store.opening import open_reader
+
+
+def results(run: str = "latest", *, db: Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
+    """The outcome of each line of a run in input order (no ``statuses``: all lines), read as they are asked for."""
+    with open_reader(db) as reader:
+        yield from exporting.results(reader, figures.find_run(reader, run), statuses)
+
+
+def export(
+    run: str = "latest",
+    *,
+    db: Path,
+    destination: Path | None,
+    format: str = "jsonl",  # noqa: A002
+    statuses: Sequence[str] = (),
+) -> int:
+    """Write a run's answers as jsonl, openai or csv, whole or not at all (None: stdout); how many rows."""
+    with open_reader(db) as reader:
+        return exporting.export(reader, figures.find_run(reader, run), destination, format=format, statuses=statuses)
