@@ -89,6 +89,11 @@ def wait_for(process: subprocess.Popen[bytes], started_s: float) -> Ended:
     return Ended(started_s, time.monotonic() - started_s, cpu_s, usage.ru_maxrss / 1024, process.returncode)
 
 
+def keep_bytecode() -> None:
+    """Programs that are started find their modules compiled, as installed ones do, whatever this shell says."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def batchrouter(*arguments: str | Path) -> list[str]:
     """The program, as a user starts it."""
     return [sys.executable, "-m", "batchrouter", *map(str, arguments)]
