@@ -64,3 +64,10 @@ def test_settings_and_estimates_load_no_network(with_a_run: Path) -> None:
     network = {"aiohttp", "aiosqlite", "uvloop"}
     assert not network & heavy_in(with_a_run, "route", "Compare these two contracts")
     assert not network & heavy_in(with_a_run, "estimate", "in.jsonl")
+
+
+def test_a_run_has_loaded_its_libraries_before_it_tells_the_garbage_collector_to_forget_them(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
+    watched = "import sys, gc; gc.freeze = lambda: print('\\n'.join(sys.modules), file=open('frozen', 'w')); "
+    loaded_by(watched + MAIN.format(["run", "in.jsonl", "--demo", "-q"]), tmp_path)
+    assert {"aiohttp", "pydantic", "batchrouter.gateway.client"} <= set((tmp_path / "frozen").read_text().split())
