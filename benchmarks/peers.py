@@ -52,7 +52,8 @@ PEERS = (
     Peer("AsyncOpenAI + semaphore", "openai", ("openai_semaphore.py",), ("aiohttp",), 0.4),
     Peer("AsyncOpenAI on aiohttp", "openai", ("openai_semaphore.py", "--variant", "aiohttp"), ("aiohttp",), 0.4),
     Peer("curator LLM", "bespokelabs-curator", ("curator_llm.py",), (), 0.4),
-    Peer("litellm acompletion", "litellm", ("litellm_acompletion.py",), ("aiohttp",), 0.4),
+    Peer("litellm acompletion", "litellm", ("litellm_acompletion.py",), (), 0.4),
+    Peer("litellm, aiohttp_openai/", "litellm", ("litellm_acompletion.py", "--variant", "aiohttp"), (), 0.4),
 )
 
 
