@@ -4,9 +4,9 @@ The same functions as the command line's, for programs: ``await batchrouter.run(
 They are loaded when they are first used, so that ``batchrouter --help`` stays quick.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from batchrouter.api.lazy_names import loaded_when_used
 from batchrouter.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -24,26 +24,6 @@ if TYPE_CHECKING:
     from batchrouter.core.options import InputOptions, RunOptions
     from batchrouter.core.records import Decision, Record, Result
     from batchrouter.core.settings import Settings
-else:
-    __getattr__ = loaded_when_used(
-        __name__,
-        {
-            "batchrouter.api": ("estimate", "load_settings", "report", "results", "resume", "route", "run"),
-            "batchrouter.core.errors": (
-                "BatchRouterError",
-                "ConfigurationError",
-                "DatabaseUnfit",
-                "ExitCode",
-                "InputMissing",
-                "InputUnfit",
-                "Interrupted",
-                "StorageFailed",
-            ),
-            "batchrouter.core.options": ("InputOptions", "RunOptions"),
-            "batchrouter.core.records": ("Decision", "Record", "Result"),
-            "batchrouter.core.settings": ("Settings",),
-        },
-    )
 
 __version__ = VERSION
 
@@ -71,6 +51,18 @@ __all__ = [
     "route",
     "run",
 ]
+
+_HOMES = ("core.errors", "core.options", "core.records", "core.settings", "api")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"batchrouter.{home}")
+            if hasattr(module, name):
+                globals()[name] = value = getattr(module, name)
+                return value
+    raise AttributeError(f"module 'batchrouter' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

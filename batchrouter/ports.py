@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,12 +70,14 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """One HTTP call to make: the model by its name in the configuration, and the tokens that it may answer with.
 
     ``cap_is_ours`` is True where the record named no cap, so that ``output_cap`` has to be added to the body.
+    ``left`` is called when the body has begun to leave.
     """
 
     model: str
     body: bytes
     output_cap: int
     cap_is_ours: bool
+    left: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

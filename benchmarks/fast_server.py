@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
 import time
-from typing import cast
 
 import running
+from raw_server import RawConnection, http_answer, serve
 
 _COMPLETION = {
     "id": "chatcmpl-0123456789abcdef",
@@ -32,12 +30,6 @@ _COMPLETION = {
     ],
     "usage": {"prompt_tokens": 120, "completion_tokens": 60, "total_tokens": 180},
 }
-
-
-def http_answer(value: object) -> bytes:
-    body = json.dumps(value).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
 
 
 class Counters:
@@ -62,60 +54,36 @@ class Counters:
         self.last_s = time.monotonic()
 
 
-class FixedAnswer(asyncio.Protocol):
+class FixedAnswer(RawConnection):
     """One connection: waits for a whole request, answers it after the latency."""
 
     def __init__(self, counters: Counters, latency_s: float) -> None:
+        super().__init__()
         self._counters = counters
         self._latency_s = latency_s
         self._answer = http_answer(_COMPLETION)
-        self._buffer = b""
-        self._transport: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+    def told(self) -> object:
+        return vars(self._counters)
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer = self._buffer + data if self._buffer else data
-        head_ends = self._buffer.find(b"\r\n\r\n")
-        if head_ends < 0 or self._transport is None:
-            return
-        if self._buffer.startswith(b"GET"):
-            self._buffer = b""
-            self._transport.write(http_answer(vars(self._counters)))
-            return
-        head = self._buffer[:head_ends].lower()
-        at = head.index(b"content-length:") + 15
-        line_ends = head.find(b"\r", at)
-        length = int(head[at:line_ends] if line_ends > 0 else head[at:])
-        if len(self._buffer) < head_ends + 4 + length:
-            return
-        self._buffer = b""
+    def posted(self, _body: bytes) -> None:
         self._counters.came()
         if self._latency_s:
-            asyncio.get_running_loop().call_later(self._latency_s, self._send)
+            asyncio.get_running_loop().call_later(self._latency_s, self._answered)
         else:
-            self._send()
+            self._answered()
 
-    def _send(self) -> None:
-        if self._transport is not None:
-            self._transport.write(self._answer)
+    def _answered(self) -> None:
+        self.send(self._answer)
         self._counters.answered()
-
-
-async def serve(latency_s: float) -> None:
-    counters = Counters()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: FixedAnswer(counters, latency_s), "127.0.0.1", 0, backlog=4096)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
-    await server.serve_forever()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency-ms", type=float, default=0.0)
-    running.tuned(serve(parser.parse_args().latency_ms / 1000))
+    latency_s = parser.parse_args().latency_ms / 1000
+    counters = Counters()
+    running.tuned(serve(lambda: FixedAnswer(counters, latency_s)))
 
 
 if __name__ == "__main__":

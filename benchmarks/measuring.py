@@ -40,19 +40,16 @@ def write_input(path: Path, records: int) -> Path:
 
 def write_configuration(folder: Path, base_url: str, model: Mapping[str, int]) -> Path:
     """One tier with one model; ``model`` holds its limits."""
-    lines = [
-        'currency = "USD"',
-        'tiers = ["simple"]',
-        "[gateway]",
-        f'base_url = "{base_url}"',
-        'auth = "none"',
-        "[tier.simple]",
-        f'models = ["{MODEL}"]',
-        f'[model."{MODEL}"]',
-        "input = 0.15",
-        "output = 0.6",
-        *(f"{key} = {value}" for key, value in model.items()),
-    ]
+    return write_tiers(folder, base_url, {"simple": (MODEL, model)})
+
+
+def write_tiers(folder: Path, base_url: str, tiers: Mapping[str, tuple[str, Mapping[str, int]]]) -> Path:
+    """Tiers with one model each: its name and its limits."""
+    lines = ['currency = "USD"', f"tiers = {json.dumps(list(tiers))}"]
+    lines += ["[gateway]", f'base_url = "{base_url}"', 'auth = "none"']
+    for tier, (name, limits) in tiers.items():
+        lines += [f"[tier.{tier}]", f'models = ["{name}"]', f'[model."{name}"]', "input = 0.15", "output = 0.6"]
+        lines += [f"{key} = {value}" for key, value in limits.items()]
     path = folder / "batchrouter.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -1,11 +1,9 @@
-"""How long commands take to begin, against an interpreter that does nothing and one that only loads click.
+"""How long commands take before they do anything, against an interpreter that does nothing.
 
     python benchmarks/startup.py
-    python benchmarks/startup.py --rounds 5
 
-Each round times every command once, the next round in the opposite order, and ratios are taken within a round. Modules
-are compiled before the first round, as those of an installed package are. The first request of a run is timed at the
-server, from the start of the process.
+Each command is run in turn, and again and again, so that the machine's moods hit all alike; compiled files are kept, as
+they are for a user. ``against the bare interpreter`` is the median over the rounds of the difference in CPU time.
 """
 
 from __future__ import annotations
@@ -14,101 +12,79 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from measuring import (
+    Ended,
     batchrouter,
     gateway,
     keep_bytecode,
     run_command,
     run_to_end,
-    spread,
     write_configuration,
     write_input,
 )
 from results import table, write_section
 
-NOTHING = "python -c pass"
-CLICK = "python -c 'import click'"
-FIRST_REQUEST = "batchrouter run: to its first request"
-RECORDS = 100
+BARE = "python -c pass"
+COMMANDS: Mapping[str, Sequence[str]] = {
+    BARE: [sys.executable, "-c", "pass"],
+    "python -c 'import click'": [sys.executable, "-c", "import click"],
+    "python -c 'import batchrouter'": [sys.executable, "-c", "import batchrouter"],
+    "batchrouter --help": batchrouter("--help"),
+    "batchrouter run --help": batchrouter("run", "--help"),
+    "batchrouter status": batchrouter("status", "--db", "runs.db"),
+    "batchrouter report": batchrouter("report", "--db", "runs.db"),
+}
+RECORDS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Took:
-    """Of one process; ``cpu_s`` is of the whole process, also where ``seconds`` ends before it does."""
-
-    seconds: float
-    cpu_s: float
-
-
-def commands() -> dict[str, Sequence[str]]:
-    python = (sys.executable, "-c")
-    return {
-        NOTHING: (*python, "pass"),
-        CLICK: (*python, "import click"),
-        "python -c 'import batchrouter'": (*python, "import batchrouter"),
-        "batchrouter --help": batchrouter("--help"),
-        "batchrouter run --help": batchrouter("run", "--help"),
-        "batchrouter status": batchrouter("status", "--db", "runs.db"),
-        "batchrouter report": batchrouter("report", "--db", "runs.db"),
-        "batchrouter report --json": batchrouter("report", "--json", "--db", "runs.db"),
-    }
+def rounds(folder: Path, count: int) -> dict[str, list[Ended]]:
+    """Every command so many times, in turn; one round before that is not counted."""
+    ended: dict[str, list[Ended]] = {name: [] for name in COMMANDS}
+    for number in range(count + 1):
+        for name, command in COMMANDS.items():
+            one = run_to_end(command, folder, log="said.log")
+            if number:
+                ended[name].append(one)
+    return ended
 
 
-def timed(command: Sequence[str], folder: Path) -> Took:
-    ended = run_to_end(command, folder)
-    return Took(ended.seconds, ended.cpu_s)
-
-
-def to_first_request(records: int = 1) -> Took:
-    with gateway("fast_server.py") as server, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_run(folder, server.base_url, records)
-        ended = run_to_end(run_command(), folder)
-        return Took(server.stats()["first_s"] - ended.started_s, ended.cpu_s)
-
-
-def make_run(folder: Path, base_url: str, records: int) -> None:
-    """What ``run_command`` needs."""
-    write_input(folder / "in.jsonl", records)
-    write_configuration(folder, base_url, {"concurrency": 50})
-
-
-def rounds_of(rounds: int) -> dict[str, list[Took]]:
-    """What each command took in each round, in a folder with a small database."""
-    took: dict[str, list[Took]] = {name: [] for name in (*commands(), FIRST_REQUEST)}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+def first_requests_s(folder: Path, count: int) -> list[float]:
+    """From the start of a run's process to its first request."""
+    times = []
+    for number in range(count):
         with gateway("fast_server.py") as server:
-            make_run(folder, server.base_url, RECORDS)
-            run_to_end(run_command(), folder)
-        for number in range(rounds + 1):
-            for each in list(took)[:: 1 if number % 2 else -1]:
-                once = to_first_request() if each == FIRST_REQUEST else timed(commands()[each], folder)
-                if number:  # the first compiles
-                    took[each].append(once)
-    return took
-
-
-def row(name: str, took: dict[str, list[Took]]) -> list[str]:
-    seconds = [one.seconds for one in took[name]]
-    ratios = ([one / base.seconds for one, base in zip(seconds, took[each], strict=True)] for each in (NOTHING, CLICK))
-    middle, cpu = statistics.median(seconds), statistics.median(one.cpu_s for one in took[name])
-    return [name, f"**{middle:.3f}**", f"{min(seconds):.3f}", *(spread(each, ".1f") for each in ratios), f"{cpu:.3f}"]
+            write_configuration(folder, server.base_url, {"concurrency": 50})
+            command = [*run_command(), "--new"] if number else run_command()
+            ended = run_to_end(command, folder)
+            times.append(server.stats()["first_s"] - ended.started_s)
+    return times
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    options = parser.parse_args()
     keep_bytecode()
-    took = rounds_of(rounds)
-    head = ["command", "median s", "fastest s", f"against `{NOTHING}`", f"against `{CLICK}`", "CPU s"]
-    text = f"{rounds} rounds; the database holds one run of {RECORDS} records.\n\n"
-    write_section("Start-up", "python benchmarks/startup.py", text + table(head, [row(name, took) for name in took]))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_input(folder / "in.jsonl", RECORDS)
+        started_s = first_requests_s(folder, options.rounds)
+        ended = rounds(folder, options.rounds)
+    bare_s = [one.cpu_s for one in ended[BARE]]
+    rows = []
+    for what, all_of_it in ended.items():
+        beyond = [one.cpu_s - none_s for one, none_s in zip(all_of_it, bare_s, strict=True)]
+        seconds = [one.seconds for one in all_of_it]
+        cells = (statistics.median(seconds), min(seconds), statistics.median(one.cpu_s for one in all_of_it))
+        rows.append([f"`{what}`", *(f"{cell:.2f}" for cell in cells), f"{statistics.median(beyond):.2f}"])
+    first = (statistics.median(started_s), min(started_s))
+    rows.append(["`batchrouter run` to its first request", *(f"{cell:.2f}" for cell in first), "", ""])
+    head = ["command", "seconds", "least", "CPU s", "against the bare interpreter, CPU s"]
+    text = f"{options.rounds} rounds; a database of {RECORDS} records a run.\n\n{table(head, rows)}"
+    write_section("Start-up", "python benchmarks/startup.py", text)
 
 
 if __name__ == "__main__":

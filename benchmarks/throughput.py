@@ -23,6 +23,14 @@ from results import table, write_section
 
 CASES = ("0:100", "0:500", "0:1000", "50:100", "50:500", "50:1000")
 
+WHERE = """CPU of one record, the least of many runs, in microseconds (a profile of 2026-11-23; the machine's speed drifts by a
+third, the shares hold): the call over aiohttp 185, where bare aiohttp takes 150 for sending, receiving and parsing the
+same; the engine 60 (choosing, budget, settling, rows); reading, parsing and routing a line 38; all this holds the
+interpreter's lock. The ledger's thread takes 80 to 100 beside it, nearly all of it SQLite, which does not. So one
+process comes to about half of the bare client's rate, at any latency: places for calls in flight are not what is short,
+nor is the disk. On the loop's thread: the call 52 % (aiohttp itself 41 %, else encoding, decoding, the deadline), settling
+with its rows 16 %, dispatching, lanes, pacing, budget and the ledger's queue 22 %, the loop and its sockets the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Speed:
@@ -108,7 +116,7 @@ def main() -> None:
     head += ["CPU ms a record", "bare", "start to first request s"]
     text = (
         f"{options.records:,} records, {options.pairs} pairs a case; the server alone answers {ceiling(1):,.0f} requests/s"
-        f" to one raw client and {ceiling(2):,.0f} to two.\n\n{table(head, rows)}"
+        f" to one raw client and {ceiling(2):,.0f} to two.\n\n{table(head, rows)}\n\n{WHERE}"
     )
     write_section("Throughput against tuned bare aiohttp", "python benchmarks/throughput.py", text)
 

@@ -1,5 +1,7 @@
 """The package's public surface."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import batchrouter
@@ -13,6 +15,15 @@ def test_everything_public_is_there_and_nothing_else() -> None:
         assert getattr(batchrouter, name) is not None
     assert dir(batchrouter) == sorted(batchrouter.__all__)
     assert not hasattr(batchrouter, "no_such_thing")
+
+
+def test_help_loads_neither_the_network_nor_the_terminal_library() -> None:
+    code = (
+        "import sys; from batchrouter.cli.exits import run_command_line; from batchrouter.cli.group import batchrouter; run_command_line(batchrouter, ['run', '--help']);"
+        "print([name for name in ('aiohttp', 'rich', 'aiosqlite', 'msgspec') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
 
 
 async def test_a_program_runs_a_job_and_reads_its_results(job: Job) -> None:  # noqa: F811

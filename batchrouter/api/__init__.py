@@ -1,48 +1,18 @@
 """One function for each thing that batchrouter does; the command line and programs call the same ones.
 
-All of them raise ``BatchRouterError`` or a child of it for anything that a person can put right. Each is loaded when
-it is first used: who looks at a database does not wait for an HTTP client.
+All of them raise ``BatchRouterError`` or a child of it for anything that a person can put right. Each is loaded when it
+is first used: `status` needs neither an HTTP client nor a configuration.
 """
 
-from typing import TYPE_CHECKING
-
-from batchrouter.api.lazy_names import loaded_when_used
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchrouter.api.demo_gateway import demo
-    from batchrouter.api.examining import doctor, verify
-    from batchrouter.api.exporting import export, results
-    from batchrouter.api.looking import report, status
-    from batchrouter.api.planning import (
-        configuration_template,
-        estimate,
-        load_settings,
-        route,
-        route_lines,
-        text_or_file,
-    )
-    from batchrouter.api.purging import purge
+    from batchrouter.api.caring import demo, doctor, purge, verify
+    from batchrouter.api.foreseeing import estimate, route, route_lines
+    from batchrouter.api.reading import export, report, results, status
+    from batchrouter.api.settings import configuration_template, load_settings, text_or_file
     from batchrouter.api.working import resume, resume_all, retry, run
-else:
-    __getattr__ = loaded_when_used(
-        __name__,
-        {
-            "batchrouter.api.demo_gateway": ("demo",),
-            "batchrouter.api.examining": ("doctor", "verify"),
-            "batchrouter.api.exporting": ("export", "results"),
-            "batchrouter.api.looking": ("report", "status"),
-            "batchrouter.api.planning": (
-                "configuration_template",
-                "estimate",
-                "load_settings",
-                "route",
-                "route_lines",
-                "text_or_file",
-            ),
-            "batchrouter.api.purging": ("purge",),
-            "batchrouter.api.working": ("resume", "resume_all", "retry", "run"),
-        },
-    )
 
 __all__ = [
     "configuration_template",
@@ -64,3 +34,31 @@ __all__ = [
     "text_or_file",
     "verify",
 ]
+
+_HOMES = {
+    "demo": "caring",
+    "doctor": "caring",
+    "purge": "caring",
+    "verify": "caring",
+    "estimate": "foreseeing",
+    "route": "foreseeing",
+    "route_lines": "foreseeing",
+    "export": "reading",
+    "report": "reading",
+    "results": "reading",
+    "status": "reading",
+    "configuration_template": "settings",
+    "load_settings": "settings",
+    "text_or_file": "settings",
+    "resume": "working",
+    "resume_all": "working",
+    "retry": "working",
+    "run": "working",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'batchrouter.api' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"batchrouter.api.{_HOMES[name]}"), name)
+    return value

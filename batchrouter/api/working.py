@@ -1,10 +1,10 @@
-"""Runs: start one, go on with one, do records again."""
+"""Verbs that make calls: run, resume, retry."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from batchrouter.api.planning import load_settings
+from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
 from batchrouter.core.errors import InputUnfit
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions

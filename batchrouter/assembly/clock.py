@@ -18,7 +18,7 @@ class SystemClock:
     """Implements ``ports.Clock``."""
 
     def __init__(self) -> None:
-        self._utc_ms, self._utc = -1, ""
+        self._second, self._to_the_second = -1, ""
 
     def monotonic_s(self) -> float:
         """Seconds of the event loop's clock."""
@@ -26,10 +26,10 @@ class SystemClock:
 
     def utc(self) -> str:
         """Now, in UTC, to the millisecond."""
-        now_ms = time.time_ns() // 1_000_000
-        if now_ms != self._utc_ms:
-            self._utc_ms, self._utc = now_ms, self.utc_ago(0)
-        return self._utc
+        second, millisecond = divmod(time.time_ns() // 1_000_000, 1_000)
+        if second != self._second:
+            self._second, self._to_the_second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._to_the_second}.{millisecond:03d}Z"
 
     def utc_ago(self, seconds: float) -> str:
         """So long ago, in UTC, to the millisecond; a century at most."""

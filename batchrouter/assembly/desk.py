@@ -8,8 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiosqlite
-
 from batchrouter.assembly import wiring
 from batchrouter.assembly.clock import SystemClock
 from batchrouter.assembly.demo_room import demo_settings
@@ -25,7 +23,7 @@ from batchrouter.gateway import open_gateway, read_keys
 from batchrouter.ports import Observer, RunEnd
 from batchrouter.reporting import export, figures
 from batchrouter.store import runs
-from batchrouter.store.opening import open_reader, open_writer
+from batchrouter.store.opening import WritingConnection, open_reader, open_writer
 
 NAMED_MOST = 3
 
@@ -34,7 +32,7 @@ NAMED_MOST = 3
 class Desk:
     """An open database with one process's settings and options."""
 
-    connection: aiosqlite.Connection
+    connection: WritingConnection
     path: Path
     settings: Settings
     options: RunOptions

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from batchrouter.core import surroundings
 from batchrouter.core.filesystems import filesystem_finding, is_network, kind_of
 from batchrouter.core.findings import Finding
 from batchrouter.core.room import need, room_finding
@@ -26,9 +27,19 @@ def machine_findings(db: Path) -> list[Finding]:
 
 def descriptors(settings: Settings, concurrency: int | None) -> Finding:
     """Open files against the calls in flight."""
+    limit = _open_files_most()
+    calls = calls_in_flight_most(settings, concurrency, found_most=found_concurrency_most(settings))
+    return descriptors_finding(limit, calls)
+
+
+def found_concurrency_most(settings: Settings) -> int:
+    """How far this machine lets the calls in flight grow of each model whose concurrency is to be found."""
+    return surroundings.found_concurrency_most(settings, _open_files_most())
+
+
+def _open_files_most() -> int | None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = None if soft == resource.RLIM_INFINITY else soft
-    return descriptors_finding(limit, calls_in_flight_most(settings, concurrency))
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def room_for(source: Path, settings: Settings, db: Path) -> Finding:

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import aiosqlite
-
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.durable_news import DurableNews
@@ -30,6 +28,7 @@ from batchrouter.store import runs
 from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.ledger import RunLedger, open_ledger
 from batchrouter.store.lock import name_run
+from batchrouter.store.opening import WritingConnection
 from batchrouter.store.purging import forget_done
 from batchrouter.store.runs import Invocation
 
@@ -42,7 +41,7 @@ class Session:
 
     def __init__(
         self,
-        connection: aiosqlite.Connection,
+        connection: WritingConnection,
         path: Path,
         settings: Settings,
         options: RunOptions,
@@ -55,6 +54,7 @@ class Session:
         self._path = path
         self._settings = settings
         self._options = options
+        self._found_limits: dict[str, dict[str, int]] = {}
         self._gateway = gateway
         self._observer = observer
         self._clock = clock
@@ -156,7 +156,9 @@ class Session:
             duration_s=seconds_left(self._options, datetime.now(UTC)),
             sent=await self._recently_sent(),
         )
-        return await pipeline.execute()
+        end = await pipeline.execute()
+        self._found_limits = pipeline.found_limits
+        return end
 
     async def _recently_sent(self) -> list[Sent]:
         now = datetime.fromisoformat(self._clock.utc())
@@ -188,7 +190,13 @@ class Session:
         code = exit_code(end.exit_code, by_state, self._options.max_failed)
         finished = code in (ExitCode.OK, ExitCode.SOME_FAILED)
         await runs.end(
-            self._connection, plan.run.run, code, end.reason, now=self._clock.utc(), cut=plan.cut and finished
+            self._connection,
+            plan.run.run,
+            code,
+            end.reason,
+            now=self._clock.utc(),
+            cut=plan.cut and finished,
+            found_limits=self._found_limits,
         )
         return code, end
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batchrouter.assembly.clock import guard_for
+from batchrouter.assembly.machine import found_concurrency_most
+from batchrouter.core.concurrency_search import ConcurrencySearch
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
-from batchrouter.core.settings import DEFAULT_CONCURRENCY, Settings
+from batchrouter.core.rate_search import RateSearch
+from batchrouter.core.settings import ModelSettings, Settings
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
 from batchrouter.engine.dispatcher import InProcessDispatcher
 from batchrouter.engine.lane import TierLane
+from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.model import ModelState
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.pipeline import IntakePlan, Pipeline
@@ -57,21 +61,32 @@ def deciding(settings: Settings, options: InputOptions) -> Deciding:
 
 def _models(context: RunContext) -> dict[str, ModelState]:
     settings = context.settings
-    models = {}
-    for name, model in settings.model.items():
-        pacing = Pacing(
-            rpm=model.rpm,
-            tpm=model.tpm,
-            concurrency=model.concurrency or DEFAULT_CONCURRENCY,
-            guard=guard_for(model.rpm),
-            clock=context.clock,
-            stop=context.stop,
-        )
-        patience_s = settings.gateway[model.gateway].patience_s
-        models[name] = ModelState(
-            name, model, settings.prices[name], pacing=pacing, patience_s=patience_s, clock=context.clock
-        )
-    return models
+    most = found_concurrency_most(settings)
+    return {name: _model(context, name, model, most) for name, model in settings.model.items()}
+
+
+def _model(context: RunContext, name: str, model: ModelSettings, concurrency_most: int) -> ModelState:
+    settings = context.settings
+    concurrency = None if model.concurrency else ConcurrencySearch(concurrency_most)
+    pacing = Pacing(
+        rpm=model.rpm,
+        tpm=model.tpm,
+        concurrency=concurrency.size if concurrency else model.concurrency or 1,
+        guard=guard_for(model.rpm),
+        clock=context.clock,
+        stop=context.stop,
+    )
+    limits = LimitSearch(
+        pacing,
+        context.clock,
+        rate=None if model.rpm else RateSearch(),
+        concurrency=concurrency,
+        tokens_are_configured=model.tpm is not None,
+    )
+    patience_s = settings.gateway[model.gateway].patience_s
+    return ModelState(
+        name, model, settings.prices[name], pacing=pacing, limits=limits, patience_s=patience_s, clock=context.clock
+    )
 
 
 def check_prices(settings: Settings) -> None:

@@ -1,36 +1,48 @@
-"""The event loop of commands; for those that make many calls uvloop, and a garbage collector that looks less often.
+"""The process of commands that make calls: uvloop where there is one, a lazy garbage collector, open files enough.
 
-Both are for programs of their own: whoever calls ``batchrouter.run`` from Python chooses these for himself. asyncio is
-imported when a command runs: it is a third of what ``--help`` would wait for.
+All are for programs of their own: whoever calls ``batchrouter.run`` from Python chooses these for himself.
 """
 
 from __future__ import annotations
 
 import gc
+import resource
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 GC_THRESHOLDS = (50_000, 20, 100)
 """With hundreds of calls in flight the default looks through all of them many times a second, and finds nothing."""
 
+OPEN_FILES = 10_240
 
-def run_once(main: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run``."""
+
+def run_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run``, loaded only now: a help text needs no event loop."""
     import asyncio  # noqa: PLC0415
 
     return asyncio.run(main)
 
 
 def run_quickly(main: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run`` for a long job."""
+    """The same for a long job."""
+    import asyncio  # noqa: PLC0415
+
+    _allow_open_files()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
-        return run_once(main)
-    import asyncio  # noqa: PLC0415
-
+        return asyncio.run(main)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from batchrouter.core.errors import BatchRouterError, ExitCode
-from batchrouter.reporting.terminal import printable_lines
 
 log = logging.getLogger("batchrouter")
 
@@ -98,6 +97,8 @@ def after_a_run(code: int, tell: Callable[[], None]) -> int:
 
 
 def _tell(code: ExitCode, name: str, message: str, hint: str, *, as_json: bool) -> int:
+    from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
+
     with suppress(OSError):  # nobody reads it: the code says it still
         if as_json:
             click.echo(json.dumps({"error": {"code": name, "message": message, "hint": hint}}))

@@ -10,15 +10,12 @@ from typing import Any
 
 import click
 
-from batchrouter import api
-from batchrouter.cli.event_loop import run_once
+from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.options import Common, common_options, input_options
 from batchrouter.cli.parameters import Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions
-from batchrouter.reporting import terminal
-from batchrouter.reporting.terminal import decision_line, printable
 
 WATCH_EVERY_S = 2.0
 
@@ -41,6 +38,9 @@ def status(watch: bool, common: Common) -> int:  # noqa: FBT001
 
 def _show_status(common: Common, *, redraw: bool) -> bool:
     """Print all runs once; whether one of them is running."""
+    from batchrouter import api  # noqa: PLC0415
+    from batchrouter.reporting import terminal  # noqa: PLC0415
+
     statuses = api.status(common.database())
     if common.as_json:
         print_json({"runs": [one.as_dict() for one in statuses]})
@@ -61,6 +61,9 @@ def report(run: str, common: Common) -> int:
     batchrouter report --db night.db
     batchrouter report 3 --json
     """
+    from batchrouter import api  # noqa: PLC0415
+    from batchrouter.reporting import terminal  # noqa: PLC0415
+
     summary = api.report(run, db=common.database())
     if common.as_json:
         print_json(summary.as_dict())
@@ -88,6 +91,8 @@ def export(run: str, output: Path | None, form: str, statuses: tuple[str, ...], 
     batchrouter export --db night.db -o answers.jsonl --status done
     batchrouter export 3 --format csv -o answers.csv
     """
+    from batchrouter import api  # noqa: PLC0415
+
     rows = api.export(run, db=common.database(), destination=output, format=form, statuses=statuses)
     if common.as_json and output:
         print_json({"rows": rows, "output": str(output)})
@@ -104,11 +109,15 @@ def verify(common: Common) -> int:
     \b
     batchrouter verify --db night.db
     """
+    from batchrouter import api  # noqa: PLC0415
+
     return print_findings(api.verify(common.database()), common, ExitCode.UNFIT)
 
 
 def print_findings(findings: list[Any], common: Common, code_of_errors: ExitCode) -> int:
     """Print findings; the exit code is ``code_of_errors`` if one of them is an error."""
+    from batchrouter.reporting import terminal  # noqa: PLC0415
+
     if common.as_json:
         print_json({"findings": [{"level": one.level, "what": one.what, "advice": one.advice} for one in findings]})
     else:
@@ -128,6 +137,9 @@ def route(text: str | None, source: str | None, input_options: InputOptions, com
     batchrouter route 'Compare these two contracts in detail'
     batchrouter route -i tickets.jsonl --json
     """
+    from batchrouter import api  # noqa: PLC0415
+    from batchrouter.reporting.terminal import decision_line  # noqa: PLC0415
+
     if (text is None) == (source is None):
         raise click.UsageError("give either a TEXT or -i INPUT")
     settings = api.load_settings(common.config)
@@ -138,12 +150,14 @@ def route(text: str | None, source: str | None, input_options: InputOptions, com
         else:
             click.echo(decision_line(decision))
         return ExitCode.OK
-    run_once(_route_lines(source or "", settings, input_options, common))
+    run_to_end(_route_lines(source or "", settings, input_options, common))
     return ExitCode.OK
 
 
 async def _route_lines(source: str, settings: Any, input_options: InputOptions, common: Common) -> None:
-    from batchrouter.core.records import Record  # noqa: PLC0415 - keeps --help quick
+    from batchrouter import api  # noqa: PLC0415
+    from batchrouter.core.records import Record  # noqa: PLC0415
+    from batchrouter.reporting.terminal import decision_line, printable  # noqa: PLC0415
 
     async for line, decision in api.route_lines(source, settings=settings, input_options=input_options):
         tier = decision.tier if decision else None

@@ -13,10 +13,8 @@ from typing import Any
 
 import click
 
-from batchrouter import api
 from batchrouter.cli.parameters import Amount, Duration, Failures, TimeOfStop
 from batchrouter.core.options import InputOptions, RunOptions
-from batchrouter.reporting.terminal import printable_lines
 
 DEFAULT_DB = Path("batchrouter.db")
 DEMO_DB = Path("batchrouter-demo.db")
@@ -56,6 +54,8 @@ class _TextLines(logging.Formatter):
     """One line a message; what came from outside cannot drive a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
+        from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
+
         return printable_lines(super().format(record))
 
 
@@ -117,6 +117,8 @@ def input_options(command: Command) -> Command:
         no_routing: bool,
         **kwargs: Any,
     ) -> Any:
+        from batchrouter import api  # noqa: PLC0415 - keeps --help quick
+
         if template is None and (id_field or task_field):
             raise click.UsageError("--id-field and --task-field belong to --template")
         options = InputOptions(

@@ -6,8 +6,7 @@ import sys
 
 import click
 
-from batchrouter import api
-from batchrouter.cli.event_loop import run_once
+from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.options import Common, common_options
 from batchrouter.cli.parameters import Duration
 from batchrouter.cli.printing import print_json
@@ -41,6 +40,8 @@ def purge(
     batchrouter purge latest --requests --db night.db
     batchrouter purge --requests --answers --older-than 30d --yes --db night.db
     """
+    from batchrouter import api  # noqa: PLC0415
+
     if not (requests or answers):
         raise click.UsageError("say what to delete: --requests, --answers or both")
     if run is None and older_than is None:
@@ -51,7 +52,7 @@ def purge(
         if not _confirmed(f"Delete the {texts} of {_whose(run, older_than)} in {db} for good?"):
             click.echo("nothing deleted", err=True)
             return ExitCode.OK
-    purged = run_once(api.purge(run, db=db, requests=requests, answers=answers, older_than_s=older_than))
+    purged = run_to_end(api.purge(run, db=db, requests=requests, answers=answers, older_than_s=older_than))
     if common.as_json:
         print_json({"purged": purged})
     else:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchrouter import api
-from batchrouter.cli.event_loop import run_once, run_quickly
+from batchrouter.cli.event_loop import run_quickly, run_to_end
 from batchrouter.cli.exits import after_a_run
 from batchrouter.cli.options import Common, common_options, input_options, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
-from batchrouter.reporting import terminal
 
 if TYPE_CHECKING:
     from batchrouter.reporting.figures import RunReport
+    from batchrouter.reporting.progress import Progress
 
 T = TypeVar("T")
 
@@ -43,6 +41,8 @@ def run(source: str, budget: Decimal | None, input_options: InputOptions, option
     batchrouter run reviews.jsonl --template 'Is this review positive or negative? {review}' --id-field review_id
     zcat big.jsonl.gz | batchrouter run - --name big --budget 500 --until 06:30
     """
+    from batchrouter import api  # noqa: PLC0415 - keeps --help quick
+
     if source == "-" and options.name is None:
         raise click.UsageError("stdin has no name of its own: give the run one with --name")
     db = common.database(demo=options.demo)
@@ -52,7 +52,9 @@ def run(source: str, budget: Decimal | None, input_options: InputOptions, option
     report = _followed(
         common,
         settings.currency,
-        partial(api.run, source, db=db, settings=settings, input_options=input_options, options=options),
+        lambda progress: api.run(
+            source, db=db, settings=settings, input_options=input_options, options=options, observer=progress
+        ),
     )
     return _told(report, common, db)
 
@@ -76,19 +78,21 @@ def resume(
     batchrouter resume 3 --db night.db --budget 800
     batchrouter resume --all --db night.db
     """
+    from batchrouter import api  # noqa: PLC0415
+
     settings = api.load_settings(common.config, budget=budget)
     db = common.database()
     if not all_runs:
         report = _followed(
             common,
             settings.currency,
-            partial(api.resume, run, db=db, settings=settings, options=options),
+            lambda progress: api.resume(run, db=db, settings=settings, options=options, observer=progress),
         )
         return _told(report, common, db)
     reports = _followed(
         common,
         settings.currency,
-        partial(api.resume_all, db=db, settings=settings, options=options),
+        lambda progress: api.resume_all(db=db, settings=settings, options=options, observer=progress),
     )
     return _all_told(reports, common, db)
 
@@ -129,12 +133,16 @@ def retry(
     batchrouter retry 3 --error server --error lost
     batchrouter retry --status done --task legal-review --queue-only
     """
+    from batchrouter import api  # noqa: PLC0415
+
     which = RetrySelection(statuses, error_classes, tasks, ids, tier)
     settings, db = api.load_settings(common.config, budget=budget), common.database()
     queued, report = _followed(
         common,
         settings.currency,
-        partial(api.retry, run, db=db, settings=settings, options=options, which=which, queue_only=queue_only),
+        lambda progress: api.retry(
+            run, db=db, settings=settings, options=options, which=which, queue_only=queue_only, observer=progress
+        ),
     )
     if report is not None:
         return _told(report, common, db)
@@ -160,8 +168,11 @@ def estimate(
     batchrouter estimate tickets.jsonl
     batchrouter estimate reviews.jsonl --template template.txt --limit 1000 --json
     """
+    from batchrouter import api  # noqa: PLC0415
+    from batchrouter.reporting import terminal  # noqa: PLC0415
+
     settings = api.load_settings(common.config, budget=budget)
-    estimated = run_once(api.estimate(source, settings=settings, input_options=input_options, options=options))
+    estimated = run_to_end(api.estimate(source, settings=settings, input_options=input_options, options=options))
     if common.as_json:
         print_json(estimated.as_dict())
     else:
@@ -169,15 +180,15 @@ def estimate(
     return ExitCode.OK
 
 
-def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) -> T:
-    """Do the work while its progress, which it is given as ``observer``, is shown on stderr."""
-    from batchrouter.reporting.live import shown  # noqa: PLC0415 - keeps --help quick
+def _followed(common: Common, currency: str, work: Callable[[Progress], Awaitable[T]]) -> T:
+    """Do the work while its progress is shown on stderr."""
+    from batchrouter.reporting.live import shown  # noqa: PLC0415
     from batchrouter.reporting.progress import Progress  # noqa: PLC0415
 
     async def follow() -> T:
         progress = Progress(currency=currency)
         async with shown(progress, stream=sys.stderr, quiet=common.quiet, log_format=common.log_format):
-            return await work(observer=progress)
+            return await work(progress)
 
     return run_quickly(follow())
 
@@ -195,6 +206,8 @@ def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
 
 
 def _tell(reports: list[RunReport], common: Common, db: Path, value: dict[str, Any]) -> None:
+    from batchrouter.reporting import terminal  # noqa: PLC0415
+
     if common.as_json:
         print_json(value)
     if not reports:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from batchrouter import api
-from batchrouter.cli.event_loop import run_once
+from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.looking import print_findings
 from batchrouter.cli.options import Common, common_options
 from batchrouter.cli.printing import print_json
@@ -28,7 +27,9 @@ def doctor(source: str | None, common: Common) -> int:
     batchrouter doctor
     batchrouter doctor tickets.jsonl --config batchrouter.toml --db night.db
     """
-    findings = run_once(api.doctor(config=common.config, db=common.database(), source=source))
+    from batchrouter import api  # noqa: PLC0415
+
+    findings = run_to_end(api.doctor(config=common.config, db=common.database(), source=source))
     return print_findings(findings, common, ExitCode.CONFIGURATION)
 
 
@@ -65,8 +66,10 @@ def demo(
     batchrouter demo --latency-ms 200 --rpm 600
     batchrouter demo --fault server_error=0.05 --fault overloaded=0.1
     """
+    from batchrouter import api  # noqa: PLC0415
+
     with suppress(KeyboardInterrupt):
-        run_once(
+        run_to_end(
             api.demo(
                 host=host,
                 port=port,
@@ -115,6 +118,8 @@ def init(gateway: str, common: Common) -> int:
     \b
     batchrouter init --gateway openrouter
     """
+    from batchrouter import api  # noqa: PLC0415
+
     path = common.config or Path("batchrouter.toml")
     try:
         with path.open("x", encoding="utf-8") as file:

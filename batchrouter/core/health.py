@@ -83,16 +83,20 @@ class OutageBreaker:
 class UnusableShare:
     """Watches the last answers: a gateway that sends rubbish is paid for rubbish."""
 
-    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=UNUSABLE_WINDOW))
+    recent: deque[bool] = field(default_factory=deque)
+    unusable: int = 0
 
     def add(self, *, unusable: bool) -> None:
         """One more answer that was, or was not, of use."""
         self.recent.append(unusable)
+        self.unusable += unusable
+        if len(self.recent) > UNUSABLE_WINDOW:
+            self.unusable -= self.recent.popleft()
 
     @property
     def too_high(self) -> bool:
         """True once more than the allowed share of a full window was of no use."""
-        return len(self.recent) == UNUSABLE_WINDOW and sum(self.recent) > UNUSABLE_WINDOW * UNUSABLE_SHARE_MOST
+        return len(self.recent) == UNUSABLE_WINDOW and self.unusable > UNUSABLE_WINDOW * UNUSABLE_SHARE_MOST
 
 
 @dataclass(slots=True)

@@ -1,33 +1,93 @@
-"""Rate limits as pure arithmetic over clock readings (seconds, monotonic): a grid for requests, a window for tokens."""
+"""Rate limits as pure arithmetic over clock readings (seconds, monotonic): an even pace of requests, and of tokens.
+
+A gateway may enforce a limit over a minute or over a second of it, so neither requests nor tokens are sent in bursts.
+"""
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+
+import msgspec
 
 MARGIN = 0.99
 """The share of an announced limit that is used, so that clocks and network jitter never carry us over it."""
-CATCH_UP_S = 0.02
+CATCH_UP_S = 0.1
+"""What a busy machine may hold the event loop up; no more, for small buckets at the gateway overflow."""
+SECOND_S = 1.005
+"""A second as the gateway counts it, and a little more."""
 WINDOW_S = 60.0
+
+TOKEN_CATCH_UP_S = 5.0
+"""Calls are large and few where tokens are limited: an estimate that was too high is made up for within this time."""
+CAPACITY_MARGIN = 0.995
+DEVIATIONS = 3.0
+"""Tokens are kept free for calls in flight that take more than estimated: so many standard deviations of their sum."""
+LEARNING_RATE = 0.02
+
+
+class Announced(msgspec.Struct, frozen=True, gc=False):
+    """What a gateway's answer says of its limits. None: nothing. ``exhausted_s``: nothing is left for so many seconds."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    exhausted_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A call that may be sent: from ``at_s`` on it counts, with its estimated tokens until the real count is known.
+
+    ``at_s`` is put right when the call really leaves: a connection may have to be opened first.
+    """
+
+    at_s: float
+    tokens: int = 0
+    is_held: bool = False
+
+    def left(self, now_s: float) -> None:
+        """The call leaves now; one that its window has forgotten stays forgotten."""
+        if self.at_s > -math.inf:
+            self.at_s = max(self.at_s, now_s)
 
 
 @dataclass(slots=True)
 class RequestGrid:
-    """Even spacing of requests. A slot that was missed is not made up for, but for a jitter of ``CATCH_UP_S``."""
+    """Even spacing of requests. A slot that was missed is not made up for, but for the last ``CATCH_UP_S``.
+
+    No second has more requests than its share of the limit, however late they left.
+    """
 
     rpm: float
     next_s: float = 0.0
+    recent: OrderedDict[Turn, None] = field(default_factory=OrderedDict)
 
     @property
     def interval_s(self) -> float:
         """Seconds from one slot to the next."""
         return WINDOW_S / (self.rpm * MARGIN)
 
-    def take(self, now_s: float) -> float:
-        """The time of the next free slot, which is then taken."""
-        slot_s = max(self.next_s, now_s - CATCH_UP_S)
-        self.next_s = slot_s + self.interval_s
-        return slot_s
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the next slot; zero or less: it is there."""
+        while self.recent and self._oldest_s + SECOND_S <= now_s:
+            self.recent.popitem(last=False)
+        is_full = len(self.recent) >= math.ceil(self.rpm / WINDOW_S)
+        return max(self.next_s, self._oldest_s + SECOND_S if is_full else self.next_s) - now_s
+
+    @property
+    def _oldest_s(self) -> float:
+        return next(iter(self.recent)).at_s
+
+    def take(self, turn: Turn) -> None:
+        """A request is sent in the next slot."""
+        self.next_s = max(self.next_s, turn.at_s - CATCH_UP_S) + self.interval_s
+        self.recent[turn] = None
+
+    def left(self, turn: Turn) -> None:
+        """The request has just left, after all others that did."""
+        if turn in self.recent:
+            self.recent.move_to_end(turn)
 
     def recall(self, sent_s: float) -> None:
         """A request was sent at this time, by a process before this one."""
@@ -35,53 +95,89 @@ class RequestGrid:
 
 
 @dataclass(slots=True)
-class TokenReservation:
-    """Tokens held in the window from ``at_s`` on: the estimate first, the real count once it is known."""
-
-    at_s: float
-    tokens: int
-
-
-@dataclass(slots=True)
 class TokenWindow:
-    """A sliding minute of tokens: an estimate is reserved before a call and settled with what was really used."""
+    """A sliding minute of tokens, used at an even pace: an estimate is reserved before a call, then settled.
+
+    The window is filled up to what calls in flight may take beyond their estimates; how far estimates are off is learned.
+    """
 
     tpm: float
-    held: deque[TokenReservation] = field(default_factory=deque)
+    held: deque[Turn] = field(default_factory=deque)
     total: int = 0
+    next_s: float = -math.inf
+    in_flight: int = 0
+    settled: int = 0
+    error: float = 0.0
+    error_squared: float = 0.0
 
     @property
     def capacity(self) -> int:
         """Tokens that fit into a minute."""
-        return max(1, int(self.tpm * MARGIN))
+        return max(1, int(self.tpm * CAPACITY_MARGIN))
 
     def wait_s(self, tokens: int, now_s: float) -> float:
         """Seconds until ``tokens`` fit; more than a whole window waits until the window is empty, never for ever."""
         self._forget(now_s)
-        excess = self.total + min(tokens, self.capacity) - self.capacity
+        return max(0.0, self.next_s - now_s, self._full_for_s(tokens, now_s))
+
+    def _full_for_s(self, tokens: int, now_s: float) -> float:
+        excess = self.total + min(tokens + self._beyond_estimates(), self.capacity) - self.capacity
         if excess <= 0:
             return 0.0
-        for reservation in self.held:
-            excess -= reservation.tokens
+        for turn in self.held:
+            excess -= turn.tokens
             if excess <= 0:
-                return max(0.0, reservation.at_s + WINDOW_S - now_s)
+                return turn.at_s + WINDOW_S - now_s
         return WINDOW_S
 
-    def reserve(self, tokens: int, now_s: float) -> TokenReservation:
-        """Hold tokens from now on."""
-        reservation = TokenReservation(now_s, tokens)
-        self.held.append(reservation)
-        self.total += tokens
-        return reservation
+    def reserve(self, turn: Turn) -> Turn:
+        """Hold the tokens of a call that is sent."""
+        earliest_s = turn.at_s - TOKEN_CATCH_UP_S if self.held else turn.at_s
+        self.next_s = max(self.next_s, earliest_s) + self._pace_s(min(turn.tokens, self.capacity))
+        self.in_flight += 1
+        turn.is_held = True
+        self._hold(turn)
+        return turn
 
-    def settle(self, reservation: TokenReservation, tokens: int) -> None:
-        """Replace an estimate by the real count (0 for a call that was refused or never sent)."""
-        if reservation.at_s > float("-inf"):
-            self.total += tokens - reservation.tokens
-            reservation.tokens = tokens
+    def recall(self, tokens: int, sent_s: float) -> None:
+        """Hold the tokens of a call that a process before this one sent; the oldest is told first."""
+        self.next_s = max(self.next_s, sent_s) + self._pace_s(min(tokens, self.capacity))
+        self._hold(Turn(sent_s, tokens))
+
+    def settle(self, turn: Turn, tokens: int | None) -> None:
+        """Replace an estimate by the real count: 0 for a call that was never sent, None leaves the estimate."""
+        self.in_flight -= 1
+        if tokens is None:
+            return
+        error = tokens - turn.tokens
+        self.next_s += self._pace_s(error)
+        if tokens:
+            self._learn(error)
+        if turn.at_s > -math.inf:
+            self.total += error
+            turn.tokens = tokens
+
+    def _learn(self, error: int) -> None:
+        self.settled += 1
+        rate = max(LEARNING_RATE, 1 / self.settled)
+        self.error += rate * (error - self.error)
+        self.error_squared += rate * (error * error - self.error_squared)
+
+    def _beyond_estimates(self) -> float:
+        """What the calls in flight, and one more, are likely to take at most beyond what is held for them."""
+        calls = self.in_flight + 1
+        variance = max(0.0, self.error_squared - self.error * self.error)
+        return calls * self.error + DEVIATIONS * math.sqrt(calls * variance)
+
+    def _pace_s(self, tokens: int) -> float:
+        return tokens / (self.tpm * MARGIN) * WINDOW_S
+
+    def _hold(self, turn: Turn) -> None:
+        self.held.append(turn)
+        self.total += turn.tokens
 
     def _forget(self, now_s: float) -> None:
         while self.held and self.held[0].at_s + WINDOW_S <= now_s:
             gone = self.held.popleft()
             self.total -= gone.tokens
-            gone.at_s = float("-inf")
+            gone.at_s = -math.inf

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from batchrouter.core.limits import Announced
 from batchrouter.core.pricing import Usage
 
 AttemptState = Literal["ok", "error", "not_sent", "unknown"]
@@ -70,3 +71,4 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     response_id: str | None = None
     model_served: str | None = None
     latency_ms: int | None = None
+    announced: Announced | None = None

@@ -10,15 +10,16 @@ from batchrouter.core.tokens import BYTES_A_TOKEN, TYPICAL_OUTPUT_TOKENS
 
 WAL_BYTES = 4 * 1024 * 1024
 """How far the write-ahead log grows before SQLite takes it into the database: a thousand pages."""
-_ROWS_BYTES = 384
-"""Of a record: its row, its decision, one attempt, and their indexes."""
+_ROWS_BYTES = 416
+"""Of a record: its row, its decision, one attempt, and the indexes of all its rows."""
 _REQUEST_BYTES = 48
 """What a request's row holds beyond the bytes of its line."""
 _RESPONSE_BYTES = 640
 """What a result's row holds beyond the answer, which stands in it twice: the JSON around it."""
-_PAGE_BYTES, _OVERFLOW_BYTES = 4096, 4092
-_LOCAL_LEAST, _LOCAL_MOST = 489, 1002
-"""Of a row in a page of a WITHOUT ROWID table; what is longer goes on in pages of its own, of which none is shared."""
+_PAGE_BYTES, _PAGE_ROWS_BYTES, _OVERFLOW_BYTES = 4096, 4088, 4092
+_LOCAL_LEAST, _LOCAL_MOST = 489, 4061
+"""Of a row in a page of a table; what is longer goes on in pages of its own, of which none is shared."""
+_ROW_HEAD_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,13 @@ class Need:
 
 
 def stored_bytes(row_bytes: int) -> int:
-    """The bytes on disk of a row: its part of a page that is filled to some 80 %, and pages of its own beyond that."""
-    if row_bytes <= _LOCAL_MOST:
-        return row_bytes * 6 // 5
-    local = _LOCAL_LEAST + (row_bytes - _LOCAL_LEAST) % _OVERFLOW_BYTES
-    local = local if local <= _LOCAL_MOST else _LOCAL_LEAST
-    return local * 6 // 5 + -(-(row_bytes - local) // _OVERFLOW_BYTES) * _PAGE_BYTES
+    """The bytes on disk of a row among others of its size: its part of a page, and pages of its own beyond that."""
+    local = row_bytes
+    if row_bytes > _LOCAL_MOST:
+        local = _LOCAL_LEAST + (row_bytes - _LOCAL_LEAST) % _OVERFLOW_BYTES
+        local = local if local <= _LOCAL_MOST else _LOCAL_LEAST
+    rows_a_page = max(1, _PAGE_ROWS_BYTES // (local + _ROW_HEAD_BYTES))
+    return _PAGE_BYTES // rows_a_page + -(-(row_bytes - local) // _OVERFLOW_BYTES) * _PAGE_BYTES
 
 
 def record_bytes(line_bytes: int, answer_tokens: int) -> int:

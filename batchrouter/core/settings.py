@@ -22,7 +22,8 @@ Currency = Annotated[str, Field(min_length=3, max_length=8, pattern="^[A-Za-z]+$
 Feature = Literal["tools", "vision", "json_schema"]
 
 DEFAULT_GATEWAY = "default"
-DEFAULT_CONCURRENCY = 32
+FOUND_CONCURRENCY_MOST = 1_000
+"""Where ``concurrency`` is not configured it is found, up to this bound for each model."""
 
 
 class Section(BaseModel):

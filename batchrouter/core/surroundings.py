@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from batchrouter.core.findings import Finding
-from batchrouter.core.settings import DEFAULT_CONCURRENCY, Settings
+from batchrouter.core.settings import FOUND_CONCURRENCY_MOST, Settings
 
 DESCRIPTORS_BESIDE = 64
 """For the database, the input, the logs and the rest."""
@@ -13,10 +13,24 @@ CLOCKS_APART_MOST_S = 300
 _CAPS = ("max_tokens", "max_completion_tokens")
 
 
-def calls_in_flight_most(settings: Settings, concurrency: int | None = None) -> int:
-    """How many calls all models together let be in flight, and ``concurrency`` over them."""
-    calls = sum(model.concurrency or DEFAULT_CONCURRENCY for model in settings.model.values())
+def calls_in_flight_most(
+    settings: Settings, concurrency: int | None = None, *, found_most: int = FOUND_CONCURRENCY_MOST
+) -> int:
+    """How many calls all models together let be in flight, and ``concurrency`` over them.
+
+    ``found_most``: how many for each model whose concurrency is to be found.
+    """
+    calls = sum(model.concurrency or found_most for model in settings.model.values())
     return min(calls, concurrency) if concurrency else calls
+
+
+def found_concurrency_most(settings: Settings, limit: int | None) -> int:
+    """How far the calls in flight of each model that names no concurrency may grow; ``limit``: of open files."""
+    if limit is None:
+        return FOUND_CONCURRENCY_MOST
+    searching = sum(model.concurrency is None for model in settings.model.values())
+    left = limit - DESCRIPTORS_BESIDE - calls_in_flight_most(settings, found_most=0)
+    return max(1, min(FOUND_CONCURRENCY_MOST, left // max(1, searching)))
 
 
 def descriptors_finding(limit: int | None, calls: int) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.outcome import ErrorClass, Outcome
@@ -40,11 +41,15 @@ class InProcessDispatcher:
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
         names = self._settings.tier[lane.tier].models if lane.tier else tuple(self._models)
-        width = max(self._models[name].pacing.concurrency for name in names)
+        width = max(self._models[name].limits.calls_most for name in names)
         width = min(width, self._cap) if self._cap else width
         async with asyncio.TaskGroup() as workers:
             for _ in range(width):
                 workers.create_task(self._work(lane))
+
+    def found_limits(self) -> dict[str, dict[str, int]]:
+        """What the calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
+        return {name: found for name, model in self._models.items() if (found := model.limits.found)}
 
     async def _work(self, lane: TierLane) -> None:
         while job := await lane.next_job():
@@ -127,7 +132,7 @@ class InProcessDispatcher:
         self, job: Job, model: ModelState, lane: TierLane, *, output_cap: int, worst_case: int | None
     ) -> None:
         outcome = _NOT_SENT
-        start = reservation = None
+        start = turn = None
         has_place = False
         try:
             async with model.pacing.deck:
@@ -139,11 +144,12 @@ class InProcessDispatcher:
                     return
                 start = self._start(job, model, output_cap, worst_case)
                 await self._context.ledger.open(start)
-                reservation = await model.pacing.turn(model.likely_tokens(job, output_cap))
+                turn = await model.pacing.turn(model.likely_tokens(job, output_cap))
             sent_s = self._context.clock.monotonic_s()
             if not self._stop.is_requested:
                 outcome = _IN_FLIGHT
-                call = Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None)
+                left = partial(model.pacing.left, turn) if turn else None
+                call = Call(model.name, job.body, output_cap, cap_is_ours=job.max_output_tokens is None, left=left)
                 outcome = await self._context.gateway.call(call)
         except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
             if start:
@@ -154,6 +160,6 @@ class InProcessDispatcher:
             if self._places and has_place:
                 self._places.release()
         tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
-        model.pacing.settle(reservation, 0 if outcome.state == "not_sent" else tokens)
+        model.pacing.settle(turn, 0 if outcome.state == "not_sent" else tokens)
         jitter = self._context.chance.random()
         self._settling.settle(job, start, outcome, model, lane, sent_s=sent_s, jitter=jitter)

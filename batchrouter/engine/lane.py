@@ -42,6 +42,7 @@ class TierLane:
         self._claimed: set[int] = set()
         self._claimed_while_fetching: set[int] | None = None
         self._cursor = 0
+        self._last_let_go = 0
         self._rewind_to: int | None = None
         self._is_second_pass = False
         self._suspects: deque[Job] = deque()
@@ -49,6 +50,7 @@ class TierLane:
         self._fetching = asyncio.Lock()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = 0.0
         self._closed = False
         self._aside: set[int] = set()
         self._misses = 0
@@ -63,13 +65,20 @@ class TierLane:
                 return job
             if self._arrived:
                 return self._arrived.popleft()
-            if self._page:
-                return self._page.popleft()
-            if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
-                await self._wait()
-            else:
+            if self._wants_rows:
                 await self._fetch()
+            elif self._page:
+                return self._page.popleft()
+            else:
+                await self._wait()
         return None
+
+    @property
+    def _wants_rows(self) -> bool:
+        """Whether the next page should be read, by whoever asks first: the others go on with the rest of this one."""
+        if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
+            return False
+        return len(self._page) <= PAGE_RECORDS // 2
 
     def _due_retry(self) -> Job | None:
         if not self._retries:
@@ -81,14 +90,18 @@ class TierLane:
         return job
 
     async def _fetch(self) -> None:
-        """Claim the next page. A row that was worked on while the page was read may look queued: it is left out."""
+        """Claim the next page. A row that was worked on while the page was read may look queued: it is left out.
+
+        One that was let go before is no longer known: where it may be among the rows, all are made durable first.
+        """
         async with self._fetching:
-            if self._page or self._dry:
+            if not self._wants_rows:
                 return
             before = frozenset(self._claimed | self._aside)
             self._claimed_while_fetching = set()
             self._dry = True
-            await self._ledger.flush()
+            if self._last_let_go > self._cursor:
+                await self._ledger.flush()
             jobs = await self._ledger.queued(self.tier, self._cursor, self._up_to_line, PAGE_RECORDS)
             taken, self._claimed_while_fetching = before | self._claimed_while_fetching, None
             for job in jobs:
@@ -98,7 +111,8 @@ class TierLane:
             if len(jobs) == PAGE_RECORDS:
                 self._dry = False
             elif self._rewind_to is not None:
-                self._cursor, self._rewind_to, self._dry = self._rewind_to, None, False
+                self._cursor = min(self._cursor, self._rewind_to)  # it may be a row that was not there yet
+                self._rewind_to, self._dry = None, False
                 self._is_second_pass = True
             self.wake()
             self._gate.look_again()
@@ -123,12 +137,12 @@ class TierLane:
         await self._changed.wait()
 
     def _timer_at(self, due_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        at_s = loop.time() + max(0.0, due_s - self._clock.monotonic_s())
-        if self._timer is None or self._timer.cancelled() or self._timer.when() > at_s:
-            if self._timer:
-                self._timer.cancel()
-            self._timer = loop.call_at(at_s, self._time_is_up)
+        if self._timer and self._timer_due_s <= due_s:
+            return
+        if self._timer:
+            self._timer.cancel()
+        wait_s = max(0.0, due_s - self._clock.monotonic_s())
+        self._timer, self._timer_due_s = asyncio.get_running_loop().call_later(wait_s, self._time_is_up), due_s
 
     def _time_is_up(self) -> None:
         self._timer = None
@@ -179,6 +193,7 @@ class TierLane:
     def release(self, job: Job) -> None:
         """The job is no longer in anybody's hands."""
         self._claimed.discard(job.line)
+        self._last_let_go = max(self._last_let_go, job.line)
         self._gate.released(job.line)
         self._note_idle()
 
@@ -264,6 +279,7 @@ class TierLane:
             self._claimed_while_fetching.add(job.line)
 
     def _find_again(self, job: Job) -> None:
+        self._last_let_go = max(self._last_let_go, job.line)
         before = job.line - 1
         self._rewind_to = before if self._rewind_to is None else min(self._rewind_to, before)
         self._dry = False

@@ -9,14 +9,19 @@ from batchrouter.core.pricing import Prices, worst_case_nano
 from batchrouter.core.retry import NO_ANSWER, RETRY_AFTER_MOST_S
 from batchrouter.core.settings import ModelSettings
 from batchrouter.core.tokens import most_input_tokens, typical_input_tokens
+from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Job, RunEnd
 
 TYPICAL_OUTPUT_TOKENS = 256
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.01
+"""Of the last hundred answers or so: what is held for many calls in flight must not follow the last few."""
+SERVICE_UNAVAILABLE = 503
 PAUSE_FIRST_S = 1.0
 PAUSE_MOST_S = 60.0
+SEARCHING_PAUSE_MOST_S = 8.0
+"""How long refusals last tells what kind of limit it is, so an unknown one is asked more often."""
 
 
 class ModelState:
@@ -29,6 +34,7 @@ class ModelState:
         prices: Prices | None,
         *,
         pacing: Pacing,
+        limits: LimitSearch,
         patience_s: float,
         clock: Clock,
     ) -> None:
@@ -36,11 +42,13 @@ class ModelState:
         self.settings = settings
         self.prices = prices
         self.pacing = pacing
+        self.limits = limits
         self.patience_s = patience_s
         self.breaker = OutageBreaker()
         self.is_unknown = False
         self._clock = clock
         self._typical_output = float(TYPICAL_OUTPUT_TOKENS)
+        self._answers = 0
         self._pauses = 0
         self._last_message = ""
 
@@ -80,15 +88,22 @@ class ModelState:
         now_s = self._clock.monotonic_s()
         self._last_message = outcome.message
         if outcome.usage:
-            self._typical_output += LEARNING_RATE * (outcome.usage.output_tokens - self._typical_output)
+            self._answers += 1
+            rate = max(LEARNING_RATE, 1 / (self._answers + 1))
+            self._typical_output += rate * (outcome.usage.output_tokens - self._typical_output)
         if outcome.error is ErrorClass.OVERLOAD:
             self.breaker.refused(now_s)
-            return self._pause(outcome.retry_after_s, jitter)
+            waits = self.limits.refused(sent_s, outcome.retry_after_s or 0.0)
+            return self._pause(outcome.retry_after_s, jitter) if waits or outcome.retry_after_s else 0.0
         if outcome.error in NO_ANSWER:
             self.breaker.failed(now_s, line)
-        elif self.breaker.answered(sent_s):
-            self.pacing.resume()
-            self._pauses = 0
+            if outcome.status_code == SERVICE_UNAVAILABLE or outcome.error is ErrorClass.LOST:
+                self.limits.choked(sent_s)
+        else:
+            self.limits.answered(sent_s, outcome.announced)
+            if self.breaker.answered(sent_s):
+                self.pacing.resume()
+                self._pauses = 0
         return 0.0
 
     def _pause(self, retry_after_s: float | None, jitter: float) -> float:
@@ -96,7 +111,8 @@ class ModelState:
         wish_s = retry_after_s or 0.0
         if self.pacing.is_paused and wish_s <= RETRY_AFTER_MOST_S:
             return 0.0
-        bound_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * (1 << self._pauses))
+        most_s = SEARCHING_PAUSE_MOST_S if self.limits.is_of_rate else PAUSE_MOST_S
+        bound_s = min(most_s, PAUSE_FIRST_S * (1 << self._pauses))
         self._pauses = min(self._pauses + 1, 10)
         pause_s = max(wish_s, bound_s * (0.5 + jitter / 2))
         self.pacing.pause(pause_s)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 
-from batchrouter.core.limits import RequestGrid, TokenReservation, TokenWindow
+from batchrouter.core.limits import RequestGrid, TokenWindow, Turn
+from batchrouter.engine.places import Places
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Pacer
 
 DECK_S = 0.25
 """Calls that may have their row committed before their turn: as many as leave within this time at the full rate."""
-
 
 DECK_UNDER_TPM = 4
 """A wait for tokens may be long: so few calls have their row open meanwhile."""
@@ -24,26 +24,56 @@ DECK_UNDER_TPM = 4
 TRIAL_EVERY_S = 1.0
 """After a refusal calls go out one by one at this distance until one is answered."""
 
+LOOK_AGAIN_S = 0.25
+"""Calls that are settled meanwhile may make room for tokens sooner."""
+TIMER_S = 0.001
+"""What a timer of the event loop may be early."""
+
 
 class Pacing:
-    """The limits of one model. ``rpm``, ``tpm`` None: no limit of that kind."""
+    """The limits of one model. ``rpm``, ``tpm`` None: no limit of that kind; all of them may change while calls are made."""
 
     def __init__(
         self, *, rpm: float | None, tpm: float | None, concurrency: int, guard: Pacer | None, clock: Clock, stop: Stop
     ) -> None:
-        self.concurrency = concurrency
-        self.place = asyncio.Semaphore(concurrency)
+        self.place = Places(concurrency)
         self._grid = RequestGrid(rpm) if rpm else None
         self._window = TokenWindow(tpm) if tpm else None
         self._guard = guard
         self._clock = clock
         self._stop = stop
         self._turn = asyncio.Lock()
-        self._paused_until_s = -math.inf
+        self._paused_until_s = self._held_until_s = -math.inf
         self._is_careful = False
         self._last_turn_s = -math.inf
-        slots = concurrency if rpm is None else min(concurrency, max(1, math.ceil(rpm / 60 * DECK_S)))
-        self.deck = asyncio.Semaphore(slots if tpm is None else min(slots, DECK_UNDER_TPM))
+        self.deck = Places(self._deck_slots)
+
+    @property
+    def _deck_slots(self) -> int:
+        slots = self.place.size
+        if self._grid:
+            slots = min(slots, max(1, math.ceil(self._grid.rpm / 60 * DECK_S)))
+        return min(slots, DECK_UNDER_TPM) if self._window else slots
+
+    def set_concurrency(self, calls: int) -> None:
+        """Let so many calls be in flight from now on."""
+        if calls != self.place.size:
+            self.place.resize(calls)
+            self.deck.resize(self._deck_slots)
+
+    def set_rpm(self, rpm: float) -> None:
+        """Keep to so many requests a minute from now on."""
+        if self._grid is None:
+            self._grid = RequestGrid(rpm)
+        self._grid.rpm = rpm
+        self.deck.resize(self._deck_slots)
+
+    def set_tpm(self, tpm: float) -> None:
+        """Keep to so many tokens a minute from now on."""
+        if self._window is None:
+            self._window = TokenWindow(tpm)
+        self._window.tpm = tpm
+        self.deck.resize(self._deck_slots)
 
     def recall(self, age_s: float, tokens: int) -> None:
         """A call of so many tokens was sent so long ago by a process before this one; the oldest is told first."""
@@ -51,7 +81,11 @@ class Pacing:
         if self._grid:
             self._grid.recall(sent_s)
         if self._window:
-            self._window.reserve(tokens, sent_s)
+            self._window.recall(tokens, sent_s)
+
+    def hold(self, seconds: float) -> None:
+        """Nobody gets a turn for so long; it is no pause."""
+        self._held_until_s = max(self._held_until_s, self._clock.monotonic_s() + seconds)
 
     def pause(self, seconds: float) -> None:
         """Nobody gets a turn for so long, and then one at a time until ``resume``."""
@@ -72,7 +106,7 @@ class Pacing:
         """Whether a pause is running."""
         return self.pause_left_s > 0
 
-    async def turn(self, tokens: int) -> TokenReservation | None:
+    async def turn(self, tokens: int) -> Turn | None:
         """Wait until a call of about so many tokens may be sent; its tokens are held in the window from then on.
 
         When the run stops meanwhile it returns at once: the caller looks at ``stop`` before it sends.
@@ -86,25 +120,36 @@ class Pacing:
             if self._guard:
                 await self._guard.wait()
             self._last_turn_s = self._clock.monotonic_s()
-            return self._window.reserve(tokens, self._clock.monotonic_s()) if self._window else None
+            turn = Turn(self._last_turn_s, tokens)
+            if self._grid:
+                self._grid.take(turn)
+            if self._window:
+                self._window.reserve(turn)
+            return turn
 
     async def _wait_for(self, tokens: int) -> None:
-        while True:
-            now_s = self._clock.monotonic_s()
-            wait_s = self._paused_until_s - now_s
-            if self._is_careful:
-                wait_s = max(wait_s, self._last_turn_s + TRIAL_EVERY_S - now_s)
-            if self._window:
-                wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
-            if wait_s <= 0:
-                break
-            if not await self._stop.sleep(wait_s):
+        """Wait for whatever is last; what is settled or paused meanwhile may change it."""
+        while (wait_s := self._wait_s(tokens, self._clock.monotonic_s())) > TIMER_S:
+            if not await self._stop.sleep(min(wait_s, LOOK_AGAIN_S) if self._window else wait_s):
                 return
-        if self._grid:
-            now_s = self._clock.monotonic_s()
-            await self._stop.sleep(self._grid.take(now_s) - now_s)
 
-    def settle(self, reservation: TokenReservation | None, tokens: int | None) -> None:
+    def _wait_s(self, tokens: int, now_s: float) -> float:
+        wait_s = max(self._paused_until_s, self._held_until_s) - now_s
+        if self._is_careful:
+            wait_s = max(wait_s, self._last_turn_s + TRIAL_EVERY_S - now_s)
+        if self._grid:
+            wait_s = max(wait_s, self._grid.wait_s(now_s))
+        if self._window:
+            wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
+        return wait_s
+
+    def left(self, turn: Turn) -> None:
+        """The call of this turn has left: from here on it counts."""
+        turn.left(self._clock.monotonic_s())
+        if self._grid:
+            self._grid.left(turn)
+
+    def settle(self, turn: Turn | None, tokens: int | None) -> None:
         """Put the real count in place of the estimate; None (unknown) leaves the estimate."""
-        if self._window and reservation and tokens is not None:
-            self._window.settle(reservation, tokens)
+        if self._window and turn and turn.is_held:
+            self._window.settle(turn, tokens)

@@ -39,6 +39,9 @@ class Dispatcher(Protocol):
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
 
+    def found_limits(self) -> dict[str, dict[str, int]]:
+        """What its calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
+
 
 class Pipeline:
     """One invocation of one run."""
@@ -66,6 +69,11 @@ class Pipeline:
         gate.watch(tuple(lanes.values()), self._intake_over.is_set)
         self._input_left = False
         self._replaced_models = 0
+
+    @property
+    def found_limits(self) -> dict[str, dict[str, int]]:
+        """What the calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
+        return self._dispatcher.found_limits()
 
     async def execute(self) -> RunEnd:
         """Work until nothing is pending or a stop is asked for; everything settled is durable on return."""

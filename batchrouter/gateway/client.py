@@ -8,7 +8,7 @@ not tell it (a timeout is the same before and after), and aiohttp's tracing tell
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +26,7 @@ from batchrouter.gateway.deadline import Deadline
 from batchrouter.gateway.decoding import decode
 from batchrouter.gateway.encoding import encode
 from batchrouter.gateway.failures import broken_off
+from batchrouter.gateway.rate_limits import announced
 from batchrouter.gateway.redaction import Redactor
 from batchrouter.gateway.reported_cost import reported_cost_nano
 from batchrouter.gateway.session import bounded, endpoint, new_session
@@ -60,8 +61,9 @@ class _Body(aiohttp.payload.Payload):
 
     _value: bytes
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, left: Callable[[], None] | None) -> None:
         super().__init__(value, content_type="application/json")
+        self._left = left
         self._size = len(value)
         self.begun = False
 
@@ -72,6 +74,8 @@ class _Body(aiohttp.payload.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Called once, when the connection stands and the head of the request is complete."""
         self.begun = True
+        if self._left:  # uvloop writes at the end of a turn of the loop
+            asyncio.get_running_loop().call_soon(self._left)
         await writer.write(self._value)
 
 
@@ -87,18 +91,22 @@ class HttpGateway:
         model = self._models[call.model]
         connection = self._connections[model.gateway]
         try:
-            body = _Body(encode(call, model, model.name or call.model))
+            body = _Body(encode(call, model, model.name or call.model), call.left)
         except RecursionError:
             return Outcome("error", ErrorClass.BAD_REQUEST, "nested too deeply to be put into the dialect of its model")
         loop = asyncio.get_running_loop()
         started = loop.time()
+        limits = None
         try:
             reply = await _post(connection, body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             outcome = broken_off(error, body_begun=body.begun)
         else:
             outcome = _understood(reply, connection)
-        return msgspec.structs.replace(outcome, latency_ms=round((loop.time() - started) * 1000))
+            if model.rpm is None or model.tpm is None:
+                limits = announced(reply.headers)
+        latency_ms = round((loop.time() - started) * 1000)
+        return msgspec.structs.replace(outcome, latency_ms=latency_ms, announced=limits)
 
 
 async def _post(connection: Connection, body: _Body) -> _Reply:

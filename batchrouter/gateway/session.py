@@ -65,7 +65,8 @@ async def bounded(response: aiohttp.ClientResponse, bytes_most: int) -> bytes | 
     aiohttp decompresses no more than a block ahead of what is read, so that a bomb costs the cap and not its size.
     """
     chunks, size = [], 0
-    async for chunk in response.content.iter_any():
+    while not response.content.at_eof():
+        chunk = await response.content.readany()
         size += len(chunk)
         if size > bytes_most:
             response.close()

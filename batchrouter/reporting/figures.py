@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchrouter.core.errors import ExitCode, InputMissing
@@ -79,15 +80,23 @@ class OpenCall:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that a report of one run shows."""
+    """Everything that a report of one run shows.
+
+    ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency.
+    """
 
     run: RunSummary
     tiers: tuple[TierSummary, ...]
     errors: tuple[FrequentError, ...]
+    found_limits: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
-        return {"run": dataclasses.asdict(self.run), "tiers": [dataclasses.asdict(tier) for tier in self.tiers]}
+        return {
+            "run": dataclasses.asdict(self.run),
+            "tiers": [dataclasses.asdict(tier) for tier in self.tiers],
+            "found_limits": self.found_limits,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +148,22 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
     try:
         rows = connection.execute(_TIERS, (run, run))
         tiers = tuple(TierSummary(**dict(row)) for row in rows)
-        return Summary(run_summary(connection, run), tiers, top_errors(connection, run))
+        return Summary(run_summary(connection, run), tiers, top_errors(connection, run), found_limits(connection, run))
     finally:
         connection.execute("COMMIT")
+
+
+def found_limits(connection: sqlite3.Connection, run: int) -> dict[str, dict[str, int]]:
+    """What the calls of a run told of limits that nobody configured: model -> rpm, tpm, concurrency."""
+    found = connection.execute("SELECT found_limits FROM runs WHERE run = ?", (run,)).fetchone()[0]
+    return json.loads(found) if found else {}
 
 
 def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[FrequentError, ...]:
     """The most frequent errors of failed and rejected records."""
     rows = connection.execute(
-        "SELECT s.error_class, s.error, count(*) AS records, min(s.line) AS line FROM records r"
+        "SELECT s.error_class, s.error, count(*) AS records, min(s.line) AS line"
+        " FROM records r INDEXED BY records_unanswered"
         " JOIN results s ON s.run = r.run AND s.line = r.line AND s.generation = r.generation"
         " WHERE r.run = ? AND r.state IN ('failed', 'rejected')"
         " GROUP BY 1, 2 ORDER BY records DESC, line LIMIT ?",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 from batchrouter.core.money import format_amount
@@ -45,7 +45,7 @@ class Progress:
     """
 
     currency: str = "INR"
-    tiers: dict[str, TierProgress] = field(default_factory=dict)
+    tiers: defaultdict[str, TierProgress] = field(default_factory=lambda: defaultdict(TierProgress))
     rejected: int = 0
     baseline_nano: int = 0
     unpriced_calls: int = 0
@@ -105,7 +105,7 @@ class Progress:
         log.info("%s", printable(message))
 
     def _tier(self, tier: str | None) -> TierProgress:
-        return self.tiers.setdefault(tier or "-", TierProgress())
+        return self.tiers[tier or "-"]
 
     @property
     def left(self) -> int:

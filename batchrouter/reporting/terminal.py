@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from batchrouter.core.findings import Finding
 from batchrouter.core.money import NANO, format_amount
+from batchrouter.core.records import Decision
+from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
 
-if TYPE_CHECKING:  # every command imports this module, and few of them what it prints
+if TYPE_CHECKING:
     from rich.table import Table
 
-    from batchrouter.core.findings import Finding
-    from batchrouter.core.records import Decision
     from batchrouter.reporting.console import StreamConsole
-    from batchrouter.reporting.estimate import Estimate, EstimateRow
-    from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
+    from batchrouter.reporting.estimate import Estimate, EstimateRow  # it needs the configuration
 
 ERROR_LENGTH_MOST = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -74,6 +75,11 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
                 f"  {error.records:,} × {printable(error.error_class)}: {printable(_short(error.error))}"
                 f" (first: line {error.line})"
             )
+    if summary.found_limits:
+        console.print()
+        console.print("  limits that nobody configured, as the calls found them, for the configuration:")
+        for line in _found_limits(summary):
+            console.print(f"    {printable(line)}")
     console.print()
     for line in _next_steps(run, db):
         console.print(f"  {printable(line)}")
@@ -129,6 +135,12 @@ def _tier_table(tiers: Sequence[TierSummary], currency: str) -> Table:
             "-" if tier.p95_latency_ms is None else f"{tier.p95_latency_ms:,}",
         )
     return table
+
+
+def _found_limits(summary: Summary) -> Iterator[str]:
+    for model, limits in summary.found_limits.items():
+        yield f"[model.{json.dumps(model)}]"
+        yield from (f"{key} = {value:_}" for key, value in limits.items())
 
 
 def _next_steps(run: RunSummary, db: Path) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from batchrouter.core.outcome import Outcome
@@ -243,7 +244,7 @@ class Changes:
                 piece = rows[start : start + ROWS_A_STATEMENT]
                 yield (
                     sql.format(rows=", ".join([one] * len(piece))),
-                    [value for row in piece for value in row],
+                    list(chain.from_iterable(piece)),
                     len(piece),
                 )
         yield from self.intake

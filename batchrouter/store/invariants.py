@@ -63,6 +63,29 @@ INVARIANTS = {
             SELECT run, coalesce(tier, '') AS tier, state, count(*) AS n FROM records GROUP BY 1, 2, 3
             UNION ALL SELECT run, tier, state, -records FROM counters)
         GROUP BY run, tier, state HAVING sum(n) <> 0""",
+    "counters of calls agree with the attempts": """
+        SELECT 'run ' || run || ', tier ' || tier || ', ' || model || ', ' || purpose || ', ' || state FROM (
+            SELECT run, purpose, coalesce(tier, '') AS tier, model, state, 1 AS n, coalesce(input_tokens, 0) AS i,
+                coalesce(output_tokens, 0) AS o, coalesce(cost_nano, 0) AS c, cost_nano IS NULL AS u
+            FROM attempts WHERE state <> 'open'
+            UNION ALL SELECT run, purpose, tier, model, state, -attempts, -input_tokens, -output_tokens, -cost_nano, -unpriced
+            FROM attempt_counters)
+        GROUP BY run, purpose, tier, model, state HAVING sum(n) <> 0 OR sum(i) <> 0 OR sum(o) <> 0 OR sum(c) <> 0 OR sum(u) <> 0""",
+    "counters of latencies agree with the attempts": """
+        SELECT 'run ' || run || ', tier ' || tier || ', ' || model || ', ' || latency_ms || ' ms' FROM (
+            SELECT run, coalesce(tier, '') AS tier, model, latency_ms, 1 AS n FROM attempts
+            WHERE purpose = 'answer' AND latency_ms IS NOT NULL
+            UNION ALL SELECT run, tier, model, latency_ms, -attempts FROM latency_counters)
+        GROUP BY run, tier, model, latency_ms HAVING sum(n) <> 0""",
+    "counters of results agree with the results": """
+        SELECT 'run ' || run || ', tier ' || tier || ', ' || model FROM (
+            SELECT s.run, coalesce(s.tier, '') AS tier, coalesce(s.model, '') AS model, 1 AS n, coalesce(a.cost_nano, 0) AS c,
+                coalesce(s.baseline_nano, 0) AS b, s.baseline_nano IS NULL AS u
+            FROM results s JOIN records r ON r.run = s.run AND r.line = s.line AND r.generation = s.generation
+            LEFT JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.attempt = s.attempt
+            WHERE s.state = 'done'
+            UNION ALL SELECT run, tier, model, -records, -cost_nano, -baseline_nano, -no_baseline FROM result_counters)
+        GROUP BY run, tier, model HAVING sum(n) <> 0 OR sum(c) <> 0 OR sum(b) <> 0 OR sum(u) <> 0""",
     "each row's run and configuration are there": """
         SELECT "table" || ' refers to a row of ' || parent || ' that is missing' FROM pragma_foreign_key_check""",
     "each run ended as its state says": f"""

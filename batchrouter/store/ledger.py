@@ -15,20 +15,22 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import aiosqlite
 
-from batchrouter.core.errors import ExitCode, Interrupted, StorageFailed
+from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Job, ResultRow, TierMove
 from batchrouter.store import runs
 from batchrouter.store.ballast import Ballast
 from batchrouter.store.changes import Changes
-from batchrouter.store.opening import reading_beside, storage_failure
+from batchrouter.store.opening import WritingConnection, reading_beside, storage_failure
 from batchrouter.store.queue import QUEUED_RECORDS, job_of
 from batchrouter.store.rescue import is_written, reopened
 from batchrouter.store.runs import Invocation
+from batchrouter.store.transaction import write
 
 SAVED = "Every answer that came is saved. Free some space, or mend the disk, and start the same command again."
 
@@ -47,7 +49,7 @@ class RunLedger:
 
     def __init__(
         self,
-        writer: aiosqlite.Connection,
+        writer: WritingConnection,
         reader: aiosqlite.Connection,
         *,
         path: Path,
@@ -179,20 +181,7 @@ class RunLedger:
             await self._writer.close()
 
     async def _commit(self, changes: Changes) -> None:
-        for sql, values, rows in changes.statements():
-            cursor = await self._writer.execute(sql, values)
-            changed = cursor.rowcount
-            await cursor.close()
-            if changed != rows:
-                raise AssertionError(f"{changed} rows changed where {rows} were expected: {sql[:60]}…")
-        run = self._invocation.run
-        if await runs.current_epoch(self._writer, run) != self._invocation.epoch:
-            await self._writer.rollback()
-            raise Interrupted(
-                f"another process works on run {run} now: the lock beside the database was removed or is not heeded",
-                "Look at `batchrouter status`; keep the database on a disk of this machine.",
-            )
-        await self._writer.commit()
+        await self._writer.transact(partial(write, changes, self._invocation.epoch))
 
     def _open_group(self) -> _Group:
         if self.failure:
@@ -210,7 +199,7 @@ class RunLedger:
 
 @asynccontextmanager
 async def open_ledger(
-    writer: aiosqlite.Connection,
+    writer: WritingConnection,
     *,
     path: Path,
     invocation: Invocation,

@@ -14,13 +14,13 @@ from pathlib import Path
 import aiosqlite
 
 from batchrouter.store.changes import Changes, Row
-from batchrouter.store.opening import connect_writer
+from batchrouter.store.opening import WritingConnection, connect_writer
 
 _PRIMARY_CODE = 0xFF
 _ATTEMPT = "SELECT 1 FROM attempts WHERE run = ? AND line = ? AND attempt = ?"
 
 
-async def reopened(path: Path, failed: aiosqlite.Connection, error: sqlite3.Error) -> aiosqlite.Connection:
+async def reopened(path: Path, failed: WritingConnection, error: sqlite3.Error) -> WritingConnection:
     """A new writing connection in the place of the one whose write ended in ``error``."""
     await failed.close()
     connection = await connect_writer(path)

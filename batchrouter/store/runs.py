@@ -112,7 +112,7 @@ async def begin(
     Those calls may have been paid for: they are unknown from now on, at the worst case that was reserved for them.
     """
     cursor = await connection.execute(
-        "UPDATE attempts SET state = 'unknown', error_class = 'crash', cost_nano = reserved_nano, ended_at = ?,"
+        "UPDATE attempts INDEXED BY attempts_open SET state = 'unknown', error_class = 'crash', cost_nano = reserved_nano, ended_at = ?,"
         " cost_source = CASE WHEN reserved_nano IS NULL THEN 'none' ELSE 'reserved' END,"
         " error = 'the program ended while this call was open; it may have been paid for'"
         " WHERE run = ? AND state = 'open'",
@@ -152,14 +152,27 @@ async def _config(connection: aiosqlite.Connection, run: int, *, settings: str, 
 
 
 async def end(
-    connection: aiosqlite.Connection, run: int, exit_code: ExitCode, reason: str, *, now: str, cut: bool = False
+    connection: aiosqlite.Connection,
+    run: int,
+    exit_code: ExitCode,
+    reason: str,
+    *,
+    now: str,
+    cut: bool = False,
+    found_limits: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
-    """Note how the work on a run ended. ``cut``: its input is no more, what was taken in is all there is."""
+    """Note how the work on a run ended.
+
+    ``cut``: its input is no more, what was taken in is all there is. ``found_limits``: model -> rpm, tpm, concurrency;
+    None or empty leaves what an earlier start found.
+    """
+    found = json.dumps(found_limits) if found_limits else None
     finished = exit_code in (ExitCode.OK, ExitCode.SOME_FAILED)
     await connection.execute(
         "UPDATE runs SET state = ?, exit_code = ?, stop_reason = ?, finished_at = ?,"
-        " intake_state = CASE WHEN ? THEN 'cut' ELSE intake_state END WHERE run = ?",
-        ("finished" if finished else "stopped", int(exit_code), reason or None, now, int(cut), run),
+        " intake_state = CASE WHEN ? THEN 'cut' ELSE intake_state END, found_limits = coalesce(?, found_limits)"
+        " WHERE run = ?",
+        ("finished" if finished else "stopped", int(exit_code), reason or None, now, int(cut), found, run),
     )
     await connection.commit()
 
@@ -172,10 +185,9 @@ async def reopen_intake(connection: aiosqlite.Connection, run: int) -> None:
 
 async def spent_nano(connection: aiosqlite.Connection, run: int) -> int:
     """Nano-units of the budget that are gone: known costs, and lost calls at their worst case."""
-    rows = list(
-        await connection.execute_fetchall("SELECT coalesce(sum(cost_nano), 0) FROM attempts WHERE run = ?", (run,))
-    )
-    return int(rows[0][0])
+    sql = "SELECT coalesce(sum(cost_nano), 0) FROM attempt_counters WHERE run = ?"
+    ((spent,),) = await connection.execute_fetchall(sql, (run,))
+    return int(spent)
 
 
 async def recently_sent(connection: aiosqlite.Connection, since: str) -> list[tuple[str, str, int]]:
@@ -198,9 +210,12 @@ async def counts(connection: aiosqlite.Connection, run: int) -> list[tuple[str, 
 
 async def repeated_ids(connection: aiosqlite.Connection, run: int) -> tuple[int, str]:
     """How many ids stand on more than one line of the input, and the first of them in order."""
-    sql = "SELECT id FROM records WHERE run = ? AND id IS NOT NULL GROUP BY id HAVING count(*) > 1 ORDER BY id"
-    rows = list(await connection.execute_fetchall(sql, (run,)))
-    return len(rows), rows[0][0] if rows else ""
+    sql = (
+        "SELECT count(*), coalesce(min(id), '') FROM ("
+        "SELECT id FROM records WHERE run = ? AND id IS NOT NULL GROUP BY id HAVING count(*) > 1)"
+    )
+    ((repeated, first),) = await connection.execute_fetchall(sql, (run,))
+    return repeated, first
 
 
 async def line_of_record(connection: aiosqlite.Connection, run: int, ordinal: int) -> int | None:

@@ -128,6 +128,8 @@ async def test_a_gateway_is_asked_although_the_key_of_another_is_missing(job: Jo
 
 async def test_a_run_says_that_too_few_files_may_be_open(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _what: (70, 70))
+    for model in job.settings["model"].values():
+        model["concurrency"] = 32
     job.prompts("hello")
     notices: list[str] = []
 

@@ -150,6 +150,14 @@ def test_a_run_on_a_terminal_is_drawn_on_stderr_alone(tmp_path: Path) -> None:
     assert b"60 done" in ended.stdout
 
 
+def test_help_does_not_load_what_it_does_not_need(tmp_path: Path) -> None:
+    code = "import sys, batchrouter.cli.group; print([m for m in ('aiohttp', 'rich', 'pydantic') if m in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=True)
+    assert ended.stdout == b"[]\n"
+
+
 def test_completion(tmp_path: Path) -> None:
     words = {"_BATCHROUTER_COMPLETE": "bash_complete", "COMP_WORDS": "batchrouter re", "COMP_CWORD": "1"}
     ended = start(tmp_path, env=words, capture_output=True)

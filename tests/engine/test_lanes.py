@@ -149,3 +149,25 @@ async def test_what_is_put_aside_is_not_claimed_again() -> None:
     assert not waiting.done()
     lane.close()
     await waiting
+
+
+@pytest.mark.parametrize("delay_s", [0.00005, 0.0003, 0.02])
+def test_workers_wait_together_for_a_retry_that_is_nearly_due_on_uvloop_too(delay_s: float) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> list[Job | None]:
+        rows, stop = Rows(random.Random(0), {1: "low"}), Stop()
+        lane = TierLane("low", rows, gate=RetryGate(stop), clock=LoopClock(), stop=stop, up_to_line=None)  # type: ignore[arg-type]
+        one = await lane.next_job()
+        assert one
+        waiting = [asyncio.create_task(lane.next_job()) for _ in range(8)]
+        await lane.became_idle.wait()
+        lane.retry(one, delay_s)
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        lane.close()
+        await asyncio.gather(*waiting)
+        return [task.result() for task in done]
+
+    for _ in range(20):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            assert any(job and job.line == 1 for job in runner.run(main()))

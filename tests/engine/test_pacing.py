@@ -1,6 +1,8 @@
 """Pacing on a clock of its own: the rate holds in every window, pauses hold everybody, a stop wakes all."""
 
 import asyncio
+import random
+import sys
 
 import pytest
 
@@ -63,23 +65,55 @@ def test_a_minute_is_used_to_the_margin_and_never_beyond(rpm: int) -> None:
     in_virtual_time(main)
 
 
-def test_tokens_are_held_by_estimate_and_settled_by_count() -> None:
+@pytest.mark.parametrize(("real", "least_s", "most_s"), [(100, 530, 600), (10, 50, 57)])
+def test_tokens_are_held_by_estimate_and_settled_by_count(real: int, least_s: float, most_s: float) -> None:
     async def main() -> None:
         pacing, sent = paced(tpm=1000), []
 
         async def call() -> None:
             reservation = await pacing.turn(100)
             sent.append(LoopClock().monotonic_s())
-            pacing.settle(reservation, 10)
+            pacing.settle(reservation, real)
 
         await asyncio.gather(*(call() for _ in range(90)))
-        assert sent[-1] - sent[0] < 1  # ten times as many as the estimates alone would let through
-        unsettled = paced(tpm=1000)
-        times = []
-        for _ in range(20):
-            await unsettled.turn(100)
-            times.append(LoopClock().monotonic_s())
-        assert times[-1] - times[0] >= 60
+        assert least_s <= sent[-1] - sent[0] <= most_s
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_limit_of_tokens_is_used_up_by_answers_of_any_length_and_never_passed(seed: int) -> None:
+    sys.stdout.write(f"seed {seed}\n")
+    chance, tpm = random.Random(seed), 100_000
+
+    async def main() -> None:
+        pacing, sent = paced(tpm=tpm), []
+
+        async def call() -> None:
+            async with pacing.deck:
+                reservation = await pacing.turn(360)
+            tokens = round(150 + 20 * 40 ** chance.random())
+            sent.append((LoopClock().monotonic_s(), tokens))
+            await asyncio.sleep(min(0.8, 0.05 * chance.paretovariate(1.2)))
+            pacing.settle(reservation, tokens)
+
+        await asyncio.gather(*(call() for _ in range(1_000)))
+        for first_s, _ in sent:
+            assert sum(tokens for at_s, tokens in sent if first_s <= at_s < first_s + 60) <= tpm
+        used = sum(tokens for _, tokens in sent[:-1]) / (sent[-1][0] - sent[0][0]) * 60 / tpm
+        assert used >= 0.97
+
+    in_virtual_time(main)
+
+
+def test_a_pause_that_begins_while_a_call_waits_for_its_slot_holds_it_too() -> None:
+    async def main() -> None:
+        pacing = paced(rpm=6)
+        await pacing.turn(1)
+        start_s = LoopClock().monotonic_s()
+        asyncio.get_running_loop().call_later(1, pacing.pause, 30)
+        await pacing.turn(1)
+        assert LoopClock().monotonic_s() - start_s >= 31
 
     in_virtual_time(main)
 
@@ -136,3 +170,17 @@ async def test_a_reservation_waits_for_calls_in_flight_and_is_refused_when_nothi
     assert await waiting
     budgeting.settle(60, 60)
     assert not await budgeting.reserve(11)
+
+
+def test_a_call_that_left_late_holds_back_the_one_a_second_later() -> None:
+    async def main() -> None:
+        pacing = paced(rpm=60)
+        first = await pacing.turn(1)
+        assert first
+        await asyncio.sleep(0.4)
+        pacing.left(first)
+        left_s = LoopClock().monotonic_s()
+        await pacing.turn(1)
+        assert LoopClock().monotonic_s() - left_s >= 1
+
+    in_virtual_time(main)

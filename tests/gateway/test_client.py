@@ -11,6 +11,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from batchrouter.core.errors import ConfigurationError
@@ -53,6 +54,23 @@ async def test_a_call_carries_key_and_body_and_brings_the_answer(good_body: byte
     assert outcome.latency_ms is not None
     assert f"Authorization: Bearer {KEY}".encode() in head
     assert body == b'{"model":"m","max_tokens":16,' + CALL.body[1:]
+
+
+async def test_a_call_tells_when_its_body_begins_to_leave(good_body: bytes) -> None:
+    left: list[str] = []
+
+    async def behave(writer: asyncio.StreamWriter) -> None:
+        left.append("answered")
+        await says(answer(200, good_body))(writer)
+
+    async with serving(behave) as server:
+        call = msgspec.structs.replace(CALL, left=lambda: left.append("left"))
+        async with open_gateway(settings_for(server.port), {"default": KEY}, version="test") as client:
+            await client.call(call)
+        assert left == ["left", "answered"]
+    async with open_gateway(settings_for(server.port), {"default": KEY}, version="test") as client:
+        assert (await client.call(call)).state == "not_sent"
+    assert left == ["left", "answered"]
 
 
 async def test_a_key_may_go_into_a_header_of_its_own(good_body: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
+KEY = ("run", "line", "attempt")
 WHEN = "2026-01-31T00:00:0{}.000000Z"
 
 
@@ -62,7 +63,11 @@ class Book:
             **more,
         }
         self.attempts.append(values)
-        self.insert("attempts", **values)
+        self.insert("attempts", **{**values, "state": "open", "ended_at": None})
+        if state != "open":
+            end = f"UPDATE attempts SET state = ?, ended_at = ? WHERE {' AND '.join(f'{key} = ?' for key in KEY)}"
+            self.writer.execute(end, (state, values["ended_at"], run, line, number))
+            self.writer.commit()
 
     def result(self, run: int, line: int, state: str = "done", **more: Any) -> None:
         values = {"generation": 1, "state": state, "tier": "simple", "model": "small", "finished_at": WHEN.format(9)}

@@ -55,7 +55,7 @@ def test_tiers_stand_in_their_own_order(reader: sqlite3.Connection, mixed: int) 
 
 def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) -> None:
     value = figures.summary(reader, mixed).as_dict()
-    assert list(value) == ["run", "tiers"]
+    assert list(value) == ["run", "tiers", "found_limits"]
     assert value["run"]["done"] == 3
     assert value["tiers"][0]["model"] == "small"
 
@@ -78,6 +78,31 @@ def test_only_the_newest_generation_counts_as_an_error(book: Book, reader: sqlit
     book.writer.execute("UPDATE records SET generation = 2")
     book.writer.commit()
     assert figures.top_errors(reader, run) == ()
+
+
+def test_a_record_that_is_done_again_counts_once(book: Book, reader: sqlite3.Connection, mixed: int) -> None:
+    book.writer.execute("UPDATE records SET state = 'queued', generation = 2 WHERE line IN (1, 4)")
+    book.writer.commit()
+    queued = figures.summary(reader, mixed)
+    assert queued.tiers[0].records == 1
+    assert (queued.run.done, queued.run.baseline) == (2, pytest.approx(0.17))
+    assert queued.run.wasted == pytest.approx(0.003), "both answers of line 1 are behind no result now"
+    tokens = {"input_tokens": 100, "output_tokens": 10, "latency_ms": 50}
+    book.attempt(mixed, 1, 3, cost_nano=4_000_000, generation=2, **tokens)
+    book.result(mixed, 1, attempt=3, generation=2, baseline_nano=60_000_000)
+    again = figures.summary(reader, mixed)
+    assert again.tiers[0].records == 2
+    assert (again.run.baseline, again.run.wasted) == (pytest.approx(0.23), pytest.approx(0.003))
+
+
+def test_the_95th_percentile_is_a_latency_that_was_measured(book: Book, reader: sqlite3.Connection) -> None:
+    run = book.run()
+    for line in range(1, 41):
+        book.record(run, line)
+        book.attempt(run, line, 1, latency_ms=10 * line if line < 39 else 4_995)
+    book.attempt(run, 1, 2, "unknown", latency_ms=None)
+    (tier,) = figures.summary(reader, run).tiers
+    assert (tier.p95_latency_ms, tier.avg_latency_ms) == (380, 435.0), "of 10, 20 … 380 and twice 4,995"
 
 
 def test_status_names_the_calls_in_flight_longest(book: Book, reader: sqlite3.Connection, mixed: int) -> None:

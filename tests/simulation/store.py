@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,8 +49,11 @@ class LoopConnection:
         return rows
 
     async def commit(self) -> None:
+        await self.transact(sqlite3.Connection.commit)
+
+    async def transact(self, work: Callable[[sqlite3.Connection], None]) -> None:
         await self._pause(0.01)
-        self._connection.commit()
+        work(self._connection)
         await self._pause(0.001)
 
     async def _pause(self, most_s: float) -> None:

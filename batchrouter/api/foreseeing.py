@@ -1,36 +1,16 @@
-"""Before a run: settings, tiers and costs, without a call."""
+"""Verbs that look ahead without a call: estimate, route."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
-from decimal import Decimal
-from pathlib import Path
 
 from batchrouter.assembly import wiring
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.records import Decision, Record, Rejection, RequestText
 from batchrouter.core.settings import Settings
-from batchrouter.intake import configuration
 from batchrouter.intake.source import FileSource
-from batchrouter.intake.template import template_text
 from batchrouter.reporting import estimate as estimating
 from batchrouter.routing.rules import RuleRouter
-
-
-def load_settings(config: Path | None = None, *, budget: Decimal | None = None) -> Settings:
-    """The settings of a file (None: ./batchrouter.toml if there, else built-in), with a budget laid over them."""
-    return configuration.overridden(configuration.load(config, os.environ), budget=budget)
-
-
-def text_or_file(value: str) -> str:
-    """A file's content if ``value`` names one, else ``value`` itself."""
-    return template_text(value)
-
-
-def configuration_template(gateway: str) -> str:
-    """A commented configuration file for aicredits, openai, openrouter, litellm or vllm."""
-    return configuration.configuration_template(gateway)
 
 
 async def estimate(

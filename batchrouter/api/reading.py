@@ -1,14 +1,28 @@
-"""The outcome of each line: one by one, or as a file."""
+"""Verbs that only read the database: status, report, results, export."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from batchrouter.assembly import looking_on
 from batchrouter.core.records import Result
 from batchrouter.reporting import export as exporting
 from batchrouter.reporting import figures
 from batchrouter.store.opening import open_reader
+
+
+def status(db: Path) -> list[figures.RunStatus]:
+    """All runs, newest last, with their progress and their oldest calls in flight.
+
+    The state of a run whose process died is ``interrupted``.
+    """
+    return looking_on.statuses(db)
+
+
+def report(run: str = "latest", *, db: Path) -> figures.Summary:
+    """The figures of a run."""
+    return looking_on.summary(db, run)
 
 
 def results(run: str = "latest", *, db: Path, statuses: Sequence[str] = ()) -> Iterator[Result]:

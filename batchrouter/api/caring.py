@@ -1,0 +1,78 @@
+"""Verbs that look after a database and its surroundings: purge, verify, doctor, demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from batchrouter.assembly import demo_room, examination
+from batchrouter.assembly.clock import SystemClock
+from batchrouter.core.findings import Finding
+from batchrouter.core.settings import Settings
+from batchrouter.reporting import figures
+from batchrouter.store import purging
+from batchrouter.store.opening import open_reader, open_writer
+
+
+async def purge(
+    run: str | None = None,
+    *,
+    db: Path,
+    requests: bool = False,
+    answers: bool = False,
+    older_than_s: float | None = None,
+) -> purging.Purged:
+    """Delete stored texts of a run for good (None: of all runs), if it ended so long ago; figures and costs stay.
+
+    ``requests``: bodies, metadata and checks of ended records. ``answers``: answers, responses, texts of errors.
+    """
+    with open_reader(db) as reader:
+        number = None if run is None else figures.find_run(reader, run)
+    clock = SystemClock()
+    before = None if older_than_s is None else clock.utc_ago(older_than_s)
+    async with open_writer(db, clock.utc()) as connection:
+        return await purging.purge(connection, db, run=number, ended_before=before, requests=requests, answers=answers)
+
+
+def verify(db: Path) -> list[Finding]:
+    """Re-derive every invariant of the database; findings of level ``error`` are violations."""
+    with open_reader(db) as reader:
+        return examination.verify(reader)
+
+
+async def doctor(
+    *, settings: Settings | None = None, config: Path | None = None, db: Path, source: str | None = None
+) -> list[Finding]:
+    """Configuration, keys, gateways, database and machine, before any money is spent.
+
+    ``settings`` None: those of the file ``config``, whose mistakes are findings like all others.
+    """
+    return await examination.doctor(settings, config, db, source)
+
+
+async def demo(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    seed: int = 0,
+    latency_ms: float = 0.0,
+    rpm: float | None = None,
+    tpm: float | None = None,
+    key: str | None = None,
+    ledger: Path | None = None,
+    faults: Mapping[str, float],
+    ready: Callable[[str], None],
+) -> None:
+    """Serve the demo gateway until cancelled; ``ready`` is given its first line."""
+    await demo_room.serve(
+        host=host,
+        port=port,
+        seed=seed,
+        latency_ms=latency_ms,
+        rpm=rpm,
+        tpm=tpm,
+        key=key,
+        ledger=ledger,
+        faults=faults,
+        ready=ready,
+    )

@@ -1,0 +1,75 @@
+"""Finding how many calls in flight are worth while: more of them as long as more answers come, fewer when a gateway chokes.
+
+By Little's law the calls in flight divided by their mean latency are the answers a second, so latencies tell whether a
+step upwards brought anything. All times are seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST = 4
+UNQUESTIONED = 32
+"""Up to so many calls in flight each step doubles; beyond, a step has to bring more answers."""
+STEP = 1.5
+GAIN_LEAST = 1.15
+ROUNDS = 2
+"""So many answers for each call in flight are looked at before the next step."""
+ROUNDS_AT_REST = 16
+CHOKED = 0.7
+
+
+@dataclass(slots=True)
+class ConcurrencySearch:
+    """How many calls of one model may be in flight, at most ``most``."""
+
+    most: int
+    size: int = FIRST
+    _best_size: int = 0
+    _best_rate: float = 0.0
+    _rounds: int = ROUNDS
+    _since_s: float = 0.0
+    _answers: int = 0
+    _full: int = 0
+    _latency_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.size = min(self.size, self.most)
+
+    @property
+    def found(self) -> int | None:
+        """The calls in flight that are worth while; None: more may be."""
+        return self.size if self._rounds == ROUNDS_AT_REST else None
+
+    def answered(self, sent_s: float, now_s: float, *, is_full: bool) -> None:
+        """A call that was sent then was answered; ``is_full``: the calls in flight were as many as allowed."""
+        if sent_s < self._since_s:
+            return
+        self._answers += 1
+        self._full += is_full
+        self._latency_s += now_s - sent_s
+        if self._answers >= self.size * (1 if self.size < UNQUESTIONED else self._rounds):
+            self._look_back(now_s)
+
+    def choked(self, sent_s: float, now_s: float) -> None:
+        """A call that was sent then came to nothing because the gateway has too much to do."""
+        if sent_s >= self._since_s:
+            self._begin(max(1, int(self.size * CHOKED)), now_s)
+            self._best_size, self._best_rate, self._rounds = self.size, 0.0, ROUNDS_AT_REST
+
+    def _look_back(self, now_s: float) -> None:
+        rate = self.size * self._answers / max(self._latency_s, 1e-9)
+        if self._full * 2 < self._answers:  # something else holds the calls back
+            self._begin(self.size, now_s)
+        elif self.size < UNQUESTIONED and self._rounds == ROUNDS:
+            self._begin(min(self.most, self.size * 2), now_s)
+        elif self.size <= self._best_size or rate >= self._best_rate * GAIN_LEAST:
+            self._best_size, self._best_rate, self._rounds = self.size, rate, ROUNDS
+            self._begin(min(self.most, max(self.size + 1, int(self.size * STEP))), now_s)
+        else:
+            self._rounds = ROUNDS_AT_REST
+            self._begin(self._best_size, now_s)
+
+    def _begin(self, size: int, now_s: float) -> None:
+        self.size, self._since_s = size, now_s
+        self._answers, self._full, self._latency_s = 0, 0, 0.0

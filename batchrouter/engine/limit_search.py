@@ -1,0 +1,92 @@
+"""Finding the limits of one model that nobody configured, from what its gateway says and from what it refuses."""
+
+from __future__ import annotations
+
+from batchrouter.core.concurrency_search import ConcurrencySearch
+from batchrouter.core.limits import Announced
+from batchrouter.core.rate_search import RateSearch
+from batchrouter.engine.pacing import Pacing
+from batchrouter.ports import Clock
+
+
+class LimitSearch:
+    """Watches the calls of a model and sets its pacing. ``rate``, ``concurrency`` None: configured, not to be found."""
+
+    def __init__(
+        self,
+        pacing: Pacing,
+        clock: Clock,
+        *,
+        rate: RateSearch | None,
+        concurrency: ConcurrencySearch | None,
+        tokens_are_configured: bool,
+    ) -> None:
+        self._pacing = pacing
+        self._clock = clock
+        self._rate = rate
+        self._concurrency = concurrency
+        self._looks_at_tokens = not tokens_are_configured
+        self._announced_rpm: float | None = None
+        self._announced_tpm: float | None = None
+
+    @property
+    def is_of_rate(self) -> bool:
+        """Whether nobody configured the limit of requests/min."""
+        return self._rate is not None
+
+    @property
+    def found(self) -> dict[str, int]:
+        """The limits as they seem to be, by their keys in the configuration; none that is configured or was not met."""
+        refused_from = self._rate.found_rpm if self._rate else None
+        rpms = [rpm for rpm in (refused_from, self._announced_rpm) if rpm]
+        found = {
+            "rpm": min(rpms, default=None),
+            "tpm": self._announced_tpm,
+            "concurrency": self._concurrency.found if self._concurrency else None,
+        }
+        return {key: int(value) for key, value in found.items() if value}
+
+    @property
+    def calls_most(self) -> int:
+        """How many calls may ever be in flight."""
+        return self._concurrency.most if self._concurrency else self._pacing.place.size
+
+    def answered(self, sent_s: float, announced: Announced | None) -> None:
+        """A call that was sent then was answered, and what the answer says of limits."""
+        now_s = self._clock.monotonic_s()
+        if announced:
+            self._heed(announced)
+        if self._rate:
+            self._rate.answered(sent_s, now_s)
+            self._follow(self._rate)
+        if self._concurrency:
+            self._concurrency.answered(sent_s, now_s, is_full=self._pacing.place.locked())
+            self._pacing.set_concurrency(self._concurrency.size)
+
+    def refused(self, sent_s: float, retry_after_s: float) -> bool:
+        """A call that was sent then was refused; whether all others should wait."""
+        if self._rate is None:
+            return True
+        waits = self._rate.refused(sent_s, self._clock.monotonic_s(), retry_after_s)
+        self._follow(self._rate)
+        return waits
+
+    def choked(self, sent_s: float) -> None:
+        """A call that was sent then came to nothing because the gateway has too much to do."""
+        if self._concurrency:
+            self._concurrency.choked(sent_s, self._clock.monotonic_s())
+            self._pacing.set_concurrency(self._concurrency.size)
+
+    def _heed(self, announced: Announced) -> None:
+        if self._rate and announced.rpm:
+            self._announced_rpm = announced.rpm
+        if self._looks_at_tokens and announced.tpm:
+            self._announced_tpm = announced.tpm
+            self._pacing.set_tpm(announced.tpm)
+        if announced.exhausted_s:
+            self._pacing.hold(announced.exhausted_s)
+
+    def _follow(self, rate: RateSearch) -> None:
+        rpms = [rpm for rpm in (rate.rpm, self._announced_rpm) if rpm is not None]
+        if rpms:
+            self._pacing.set_rpm(min(rpms))

@@ -1,0 +1,83 @@
+"""Finding the calls in flight that are worth while, against gateways that serve so many at once and no more."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import sys
+
+import pytest
+
+from batchrouter.core.concurrency_search import FIRST, ConcurrencySearch
+
+
+class Server:
+    """Serves so many calls at once; others wait in its queue."""
+
+    def __init__(self, places: int, latency_s: float, seed: int) -> None:
+        sys.stdout.write(f"seed {seed}\n")
+        self.free_at_s = [0.0] * places
+        self._latency_s = latency_s
+        self._chance = random.Random(seed)
+
+    def ends_at_s(self, now_s: float) -> float:
+        begins_s = max(now_s, heapq.heappop(self.free_at_s))
+        ends_s = begins_s + self._latency_s * self._chance.uniform(0.5, 1.5)
+        heapq.heappush(self.free_at_s, ends_s)
+        return ends_s
+
+
+def sizes(server: Server, search: ConcurrencySearch, answers: int) -> list[int]:
+    """The size after each answer."""
+    in_flight: list[tuple[float, float]] = []
+    seen, now_s = [], 0.0
+    for _ in range(answers):
+        while len(in_flight) < search.size:
+            heapq.heappush(in_flight, (server.ends_at_s(now_s), now_s))
+        is_full = len(in_flight) >= search.size
+        now_s, sent_s = heapq.heappop(in_flight)
+        search.answered(sent_s, now_s, is_full=is_full)
+        seen.append(search.size)
+    return seen
+
+
+@pytest.mark.parametrize("places", [50, 200, 500])
+def test_calls_in_flight_grow_to_what_a_server_serves_at_once_and_not_far_beyond(places: int) -> None:
+    for seed in range(5):
+        seen = sizes(Server(places, 1.0, seed), ConcurrencySearch(1_000), 60_000)
+        late = sorted(seen[len(seen) // 2 :])
+        sys.stdout.write(f"{places} places: {late[len(late) // 2]} in flight\n")
+        assert 0.8 * places <= late[len(late) // 2] <= 1.7 * places
+        assert seen[0] == FIRST
+
+
+def test_nothing_stops_the_growth_before_the_bound_where_a_server_takes_all() -> None:
+    seen = sizes(Server(5_000, 1.0, 1), ConcurrencySearch(1_000), 20_000)
+    assert seen[-1] == 1_000
+
+
+def test_a_choking_server_gets_fewer_calls_once_for_all_that_were_in_flight() -> None:
+    search = ConcurrencySearch(1_000, size=100)
+    search.choked(1.0, 2.0)
+    search.choked(1.5, 2.1)
+    assert search.size == search.found == 70
+    search.choked(2.0, 3.0)
+    assert search.size == 49
+
+
+def test_one_call_at_a_time_is_the_least() -> None:
+    search = ConcurrencySearch(1_000)
+    for at_s in range(20):
+        search.choked(at_s, at_s)
+    assert search.size == 1
+
+
+def test_calls_that_something_else_holds_back_are_no_reason_to_grow() -> None:
+    search = ConcurrencySearch(1_000)
+    for at_s in range(200):
+        search.answered(at_s, at_s + 0.5, is_full=False)
+    assert search.size == FIRST
+
+
+def test_a_bound_below_the_first_size_holds() -> None:
+    assert ConcurrencySearch(2).size == 2

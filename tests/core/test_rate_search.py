@@ -1,0 +1,223 @@
+"""Finding a limit that nobody configured, against gateways of three kinds in a simulated time."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+
+from batchrouter.core.limits import RequestGrid, Turn
+from batchrouter.core.rate_search import RateSearch
+
+CALLS_IN_FLIGHT = {300: 32, 600: 32, 6_000: 64, 60_000: 1_000}
+
+
+@dataclass
+class Window:
+    """At most so many requests in any so many seconds."""
+
+    rpm: float
+    seconds: float
+    taken: deque[float] = field(default_factory=deque)
+
+    def takes(self, now_s: float) -> bool:
+        while self.taken and self.taken[0] <= now_s - self.seconds:
+            self.taken.popleft()
+        if len(self.taken) >= self.rpm / 60 * self.seconds:
+            return False
+        self.taken.append(now_s)
+        return True
+
+
+@dataclass
+class Bucket:
+    """Tokens for two seconds, filled up at the limit's rate."""
+
+    rpm: float
+    tokens: float = 0.0
+    at_s: float = 0.0
+
+    def takes(self, now_s: float) -> bool:
+        self.tokens = min(self.rpm / 30, self.tokens + (now_s - self.at_s) * self.rpm / 60)
+        self.at_s = now_s
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+@dataclass
+class Noisy:
+    """Refuses a share of all calls, whatever the pace, before its limit is asked."""
+
+    limit: Window | Bucket
+    share: float
+    chance: random.Random = field(default_factory=lambda: random.Random(5))
+
+    @property
+    def rpm(self) -> float:
+        return self.limit.rpm
+
+    def takes(self, now_s: float) -> bool:
+        return self.chance.random() >= self.share and self.limit.takes(now_s)
+
+
+KINDS = {"a second": lambda rpm: Window(rpm, 1.0), "a minute": lambda rpm: Window(rpm, 60.0), "a bucket": Bucket}
+
+
+class Client:
+    """Sends whenever it may, as ``engine.pacing`` does; ``accepted`` and ``refused`` are times of sending."""
+
+    def __init__(self, gateway: Window | Bucket, seed: int, in_flight: int) -> None:
+        sys.stdout.write(f"seed {seed}\n")
+        self.gateway = gateway
+        self.search = RateSearch()
+        self.accepted: list[float] = []
+        self.refused: list[float] = []
+        self._chance = random.Random(seed)
+        self._grid = RequestGrid(10**9)
+        self._in_flight: list[tuple[float, float, bool]] = []
+        self._bound, self._most = in_flight, 4
+        self._answers = 0
+        self._paused_until_s, self._pauses, self._is_careful = 0.0, 0, False
+        self._last_s = -10.0
+        self._now_s = 0.0
+
+    def run(self, until_s: float) -> None:
+        while self._now_s < until_s:
+            send_s = self._next_turn_s() if len(self._in_flight) < self._most else None
+            if self._in_flight and (send_s is None or self._in_flight[0][0] <= send_s):
+                self._end(*heapq.heappop(self._in_flight))
+            elif send_s is not None:
+                self._send(send_s)
+
+    def _next_turn_s(self) -> float:
+        self._grid.rpm = self.search.rpm or 10**9
+        next_s = max(self._now_s, self._paused_until_s, self._grid.next_s)
+        return max(next_s, self._last_s + 1.0) if self._is_careful else next_s
+
+    def _send(self, at_s: float) -> None:
+        self._now_s = self._last_s = at_s
+        self._grid.take(Turn(at_s))
+        taken = self.gateway.takes(at_s)
+        (self.accepted if taken else self.refused).append(at_s)
+        latency_s = min(3.0, 0.05 + self._chance.expovariate(4)) if taken else 0.02 + self._chance.random() * 0.05
+        heapq.heappush(self._in_flight, (at_s + latency_s, at_s, taken))
+
+    def _end(self, now_s: float, sent_s: float, taken: bool) -> None:
+        self._now_s = now_s
+        if taken:
+            self.search.answered(sent_s, now_s)
+            self._is_careful, self._pauses = (False, 0) if sent_s >= self._paused_until_s else (self._is_careful, 1)
+            self._answers += 1
+            if self._answers >= (1 if self.search.rpm is None else self._most):
+                self._answers, self._most = 0, min(self._bound, self._most + 1)
+        elif self.search.refused(sent_s, now_s) and now_s >= self._paused_until_s:
+            self._paused_until_s = now_s + min(8, 2**self._pauses) * (0.5 + self._chance.random() / 2)
+            self._pauses, self._is_careful = min(10, self._pauses + 1), True
+
+    def used(self, from_s: float, until_s: float) -> float:
+        """The share of the limit that was used."""
+        calls = sum(from_s <= at_s < until_s for at_s in self.accepted)
+        share = calls / (self.gateway.rpm / 60 * (until_s - from_s))
+        sys.stdout.write(f"{from_s:.0f} to {until_s:.0f} s: {share:.2f} of the limit\n")
+        return share
+
+    def refused_share(self) -> float:
+        share = len(self.refused) / (len(self.refused) + len(self.accepted))
+        sys.stdout.write(f"{share:.2%} refused\n")
+        return share
+
+
+@pytest.mark.parametrize("rpm", CALLS_IN_FLIGHT)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hidden_limit_is_found_and_used(kind: str, rpm: int) -> None:
+    for seed in range(3):
+        client = Client(KINDS[kind](rpm), seed, CALLS_IN_FLIGHT[rpm])
+        client.run(240)
+        assert client.used(90, 240) >= 0.85
+        if kind != "a minute":  # the burst with which a minute is begun tells of its limit only when it is over
+            assert client.used(30, 90) >= 0.85
+        assert client.refused_share() <= (0.03 if rpm >= 600 else 0.05)
+        assert client.search.found_rpm == pytest.approx(rpm, rel=0.1)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_limit_that_changes_is_followed(kind: str, factor: float) -> None:
+    client = Client(KINDS[kind](600), 1, 32)
+    client.run(150)
+    client.gateway.rpm *= factor
+    client.run(420)
+    assert client.used(330, 420) >= 0.85
+    assert client.refused_share() <= 0.05
+
+
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.05, 0.1])
+def test_a_share_of_refusals_at_any_pace_is_no_limit(share: float) -> None:
+    for seed in range(3):
+        client = Client(Noisy(Window(10**9, 1.0), share), seed, 32)
+        client.run(120)
+        calls = len(client.accepted) / 120
+        sys.stdout.write(f"{calls:.0f} calls a second of about 110 that 32 in flight can make\n")
+        assert calls >= 35
+        assert client.refused_share() <= share * 1.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_limit_below_noise_is_found(kind: str) -> None:
+    for seed in range(2):
+        client = Client(Noisy(KINDS[kind](6_000), 0.02), seed, 64)
+        client.run(240)
+        assert client.used(150, 240) >= 0.25
+        assert client.refused_share() <= 0.04
+
+
+def test_without_refusals_nothing_is_held_back() -> None:
+    search = RateSearch()
+    for n in range(1_000):
+        search.answered(n * 0.01, n * 0.01 + 0.5)
+    assert search.rpm is search.found_rpm is None
+
+
+def refused_after(search: RateSearch, at_s: float, retry_after_s: float = 0.0) -> None:
+    """As many refusals in a row as a limit needs to be believed."""
+    for n in range(4):
+        search.refused(at_s + n / 100, at_s + n / 100 + 0.1, retry_after_s)
+
+
+def test_one_refusal_alone_is_no_limit() -> None:
+    search = RateSearch()
+    for n in range(100):
+        search.answered(n * 0.1, n * 0.1 + 0.2)
+    assert not search.refused(10.0, 10.1)
+    for n in range(100):
+        search.answered(10.1 + n * 0.1, 10.1 + n * 0.1 + 0.2)
+    assert search.rpm is None
+
+
+def test_refusals_of_calls_from_before_a_cut_do_not_cut_again() -> None:
+    search = RateSearch()
+    for n in range(100):
+        search.answered(n * 0.1, n * 0.1 + 0.2)
+    refused_after(search, 10.0)
+    search.answered(11.0, 11.2)
+    assert search.rpm == pytest.approx(600 * 0.8, rel=0.1)
+    before = search.rpm
+    assert not search.refused(11.1, 13.0)
+    assert search.rpm == before
+    assert not search.refused(12.5, 13.1)
+    assert search.rpm < before
+
+
+def test_the_gateways_word_tells_that_its_limit_is_of_a_minute() -> None:
+    search = RateSearch()
+    for n in range(1_200):
+        search.answered(n * 0.005, n * 0.005 + 0.1)
+    refused_after(search, 6.0, retry_after_s=54.0)
+    search.answered(60.2, 60.4)
+    assert search.found_rpm == 1_200
