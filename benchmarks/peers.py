@@ -102,7 +102,7 @@ def ours(latency_ms: str, in_flight: int, source: Path, records: int) -> Run:
         folder = Path(name)
         (folder / "in.jsonl").symlink_to(source)
         write_configuration(folder, server.base_url, {"concurrency": in_flight})
-        return _measured(run_command(), folder, server, records)
+        return _run_of(run_to_end(run_command(), folder), server, records)
 
 
 def theirs(command: Sequence[str], latency_ms: str, in_flight: int, source: Path, records: int) -> Run:
@@ -112,17 +112,18 @@ def theirs(command: Sequence[str], latency_ms: str, in_flight: int, source: Path
         environment = ["env", f"PYTHONPATH={HERE}", f"HOME={folder}", *QUIET]
         work = [server.base_url, str(source), "out.jsonl", "--in-flight", str(in_flight)]
         try:
-            run = _measured([*environment, python, script, *work, *options], folder, server, records)
+            ended = run_to_end([*environment, python, script, *work, *options], folder)
         except SystemExit as error:
             raise CannotRun(_last_line(str(error))) from None
-        answered = len((folder / "out.jsonl").read_bytes().splitlines())
-    if answered != records:
-        raise CannotRun(f"{answered} of {records} records answered")
-    return run
+        answers = folder / "out.jsonl"
+        answered = len(answers.read_bytes().splitlines()) if answers.exists() else 0
+        if answered != records:
+            raise CannotRun(f"{answered} of {records} records answered")
+        return _run_of(ended, server, records)
 
 
-def _measured(command: Sequence[str], folder: Path, server: measuring.Gateway, records: int) -> Run:
-    ended, stats = run_to_end(command, folder), server.stats()
+def _run_of(ended: measuring.Ended, server: measuring.Gateway, records: int) -> Run:
+    stats = server.stats()
     return Run(
         working=records / (stats["last_s"] - stats["first_s"]),
         whole=records / ended.seconds,

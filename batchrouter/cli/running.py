@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +21,6 @@ from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 
 if TYPE_CHECKING:
     from batchrouter.reporting.figures import RunReport
-    from batchrouter.reporting.progress import Progress
 
 T = TypeVar("T")
 
@@ -52,9 +52,7 @@ def run(source: str, budget: Decimal | None, input_options: InputOptions, option
     report = _followed(
         common,
         settings.currency,
-        lambda progress: api.run(
-            source, db=db, settings=settings, input_options=input_options, options=options, observer=progress
-        ),
+        partial(api.run, source, db=db, settings=settings, input_options=input_options, options=options),
     )
     return _told(report, common, db)
 
@@ -86,13 +84,13 @@ def resume(
         report = _followed(
             common,
             settings.currency,
-            lambda progress: api.resume(run, db=db, settings=settings, options=options, observer=progress),
+            partial(api.resume, run, db=db, settings=settings, options=options),
         )
         return _told(report, common, db)
     reports = _followed(
         common,
         settings.currency,
-        lambda progress: api.resume_all(db=db, settings=settings, options=options, observer=progress),
+        partial(api.resume_all, db=db, settings=settings, options=options),
     )
     return _all_told(reports, common, db)
 
@@ -140,9 +138,7 @@ def retry(
     queued, report = _followed(
         common,
         settings.currency,
-        lambda progress: api.retry(
-            run, db=db, settings=settings, options=options, which=which, queue_only=queue_only, observer=progress
-        ),
+        partial(api.retry, run, db=db, settings=settings, options=options, which=which, queue_only=queue_only),
     )
     if report is not None:
         return _told(report, common, db)
@@ -180,15 +176,18 @@ def estimate(
     return ExitCode.OK
 
 
-def _followed(common: Common, currency: str, work: Callable[[Progress], Awaitable[T]]) -> T:
-    """Do the work while its progress is shown on stderr."""
+def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) -> T:
+    """Do the work while its progress, which it is given as ``observer``, is shown on stderr.
+
+    It names its function of ``api``, and so has loaded it, before the garbage collector is told what stays.
+    """
     from batchrouter.reporting.live import shown  # noqa: PLC0415
     from batchrouter.reporting.progress import Progress  # noqa: PLC0415
 
     async def follow() -> T:
         progress = Progress(currency=currency)
         async with shown(progress, stream=sys.stderr, quiet=common.quiet, log_format=common.log_format):
-            return await work(progress)
+            return await work(observer=progress)
 
     return run_quickly(follow())
 

@@ -40,3 +40,17 @@ async def test_status_needs_neither_a_client_nor_a_configuration(tmp_path: Path)
     names = loaded(["status", "--db", "runs.db"], tmp_path)
     assert "sqlite3" in names
     assert not names & HEAVY
+
+
+def test_a_run_has_loaded_what_it_needs_before_the_garbage_collector_is_told_what_stays(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
+    program = """
+import gc, sys
+from pathlib import Path
+from batchrouter.cli.group import batchrouter
+gc.freeze = lambda: Path("frozen").write_text(" ".join(sys.modules))
+batchrouter(["run", "in.jsonl", "--demo", "-q"], standalone_mode=False)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True)
+    frozen = set((tmp_path / "frozen").read_text().split())
+    assert {"aiohttp", "pydantic", "batchrouter.gateway.client"} <= frozen
