@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -12,6 +12,8 @@ from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import Outcome
 from batchrouter.core.records import Batch, Decision, Record, RequestText
 from batchrouter.core.retry import History
+
+Purpose = Literal["answer", "classify", "judge"]
 
 
 class Clock(Protocol):
@@ -107,7 +109,7 @@ class AttemptStart(msgspec.Struct, frozen=True, gc=False):
     line: int
     attempt: int
     generation: int
-    purpose: str
+    purpose: Purpose
     tier: str | None
     model: str
     gateway: str

@@ -11,6 +11,7 @@ from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
 from batchrouter.core.rate_search import RateSearch
 from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.engine.calling import Calling
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
 from batchrouter.engine.dispatcher import InProcessDispatcher
@@ -21,6 +22,7 @@ from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.pipeline import IntakePlan, Pipeline
 from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
+from batchrouter.engine.watching import GatewayWatch
 from batchrouter.ports import Sent
 from batchrouter.routing.rules import RuleRouter
 
@@ -45,12 +47,14 @@ def pipeline(
         tier: TierLane(tier, context.ledger, gate=gate, clock=context.clock, stop=context.stop, up_to_line=up_to_line)
         for tier in tiers
     }
-    settling = Settling(context, lanes, gate)
+    watch = GatewayWatch(context)
+    settling = Settling(context, lanes, gate, watch)
     models = _models(context)
     for call in sent:
         if call.model in models:
             models[call.model].pacing.recall(call.age_s, call.tokens)
-    dispatcher = InProcessDispatcher(context, models, settling, concurrency=concurrency)
+    calling = Calling(context, concurrency=concurrency)
+    dispatcher = InProcessDispatcher(context, models, calling, settling, concurrency=concurrency)
     return Pipeline(context, intake, lanes, dispatcher, settling, gate, duration_s=duration_s)
 
 

@@ -12,7 +12,7 @@ from batchrouter.core.tokens import most_input_tokens, typical_input_tokens
 from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.stopping import Stop
-from batchrouter.ports import Clock, Job, RunEnd
+from batchrouter.ports import AttemptStart, Clock, Job, RunEnd
 
 TYPICAL_OUTPUT_TOKENS = 256
 LEARNING_RATE = 0.01
@@ -83,11 +83,11 @@ class ModelState:
                 return
             await stop.sleep(min(wait_s, 1.0))
 
-    def learn(self, outcome: Outcome, line: int, *, sent_s: float, jitter: float) -> float:
+    def learn(self, outcome: Outcome, start: AttemptStart, *, sent_s: float, jitter: float) -> float:
         """Take in the outcome of a call that was sent at this time; returns the seconds of a pause of the whole model that begins with it, or 0."""
         now_s = self._clock.monotonic_s()
         self._last_message = outcome.message
-        if outcome.usage:
+        if outcome.usage and start.purpose == "answer":
             self._answers += 1
             rate = max(LEARNING_RATE, 1 / (self._answers + 1))
             self._typical_output += rate * (outcome.usage.output_tokens - self._typical_output)
@@ -96,7 +96,7 @@ class ModelState:
             waits = self.limits.refused(sent_s, outcome.retry_after_s or 0.0)
             return self._pause(outcome.retry_after_s, jitter) if waits or outcome.retry_after_s else 0.0
         if outcome.error in NO_ANSWER:
-            self.breaker.failed(now_s, line)
+            self.breaker.failed(now_s, start.line)
             if outcome.status_code == SERVICE_UNAVAILABLE or outcome.error is ErrorClass.LOST:
                 self.limits.choked(sent_s)
         else:

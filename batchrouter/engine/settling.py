@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from batchrouter.core.charging import charge
 from batchrouter.core.errors import ExitCode
-from batchrouter.core.health import AlikeRefusals, UnusableShare
+from batchrouter.core.health import AlikeRefusals
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.quota import retry_cost
-from batchrouter.core.retry import PAID_UNUSABLE, RETRY_AFTER_MOST_S
+from batchrouter.engine.calling import Made
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
 from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settlement import Settlement, failure, settle
-from batchrouter.ports import AttemptEnd, AttemptStart, Job, ResultRow, RunEnd, TierMove
-
-_STOP_HINTS = {
-    ExitCode.ACCESS: "Check the key and the credit of the account (`batchrouter doctor`), then start the same command again.",
-    ExitCode.CONFIGURATION: "Mend the configuration (`batchrouter doctor`), then start the same command again.",
-}
+from batchrouter.engine.watching import GatewayWatch, hint_of
+from batchrouter.ports import AttemptEnd, Job, ResultRow, RunEnd, TierMove
 
 
 class Settling:
     """What happens after each attempt, for all lanes of a run."""
 
-    def __init__(self, context: RunContext, lanes: Mapping[str | None, TierLane], gate: RetryGate) -> None:
+    def __init__(
+        self, context: RunContext, lanes: Mapping[str | None, TierLane], gate: RetryGate, watch: GatewayWatch
+    ) -> None:
         self._settings = context.settings
         self._ledger = context.ledger
         self._budgeting = context.budgeting
@@ -35,7 +32,7 @@ class Settling:
         self._stop = context.stop
         self._lanes = lanes
         self._gate = gate
-        self._unusable = UnusableShare()
+        self._watch = watch
         self._alike = AlikeRefusals()
         self._held: list[tuple[Job, ResultRow, TierLane]] = []
 
@@ -44,28 +41,12 @@ class Settling:
         """Records whose failure waits until it is clear that not all requests are refused alike."""
         return len(self._held)
 
-    def abandoned(self, start: AttemptStart, outcome: Outcome) -> None:
-        """A call that was cut off by the end of the run: its row says what is known."""
-        cost, source = charge(outcome, None, start.reserved_nano)
-        end = AttemptEnd(
-            start.line, start.attempt, outcome, outcome.error, outcome.message, cost, source, self._clock.utc()
-        )
-        self._ledger.settle(end)
-
-    def settle(
-        self,
-        job: Job,
-        start: AttemptStart,
-        outcome: Outcome,
-        model: ModelState,
-        lane: TierLane,
-        *,
-        sent_s: float,
-        jitter: float,
-    ) -> None:
-        """One attempt ended; its call was sent at this time of the monotonic clock."""
+    def settle(self, job: Job, made: Made, model: ModelState, lane: TierLane, *, jitter: float) -> None:
+        """One attempt ended. ``jitter`` is in [0, 1)."""
+        start, outcome = made.start, made.outcome
         stopped_before_sending = outcome.state == "not_sent" and self._stop.is_requested
-        pause_s = 0.0 if stopped_before_sending else model.learn(outcome, job.line, sent_s=sent_s, jitter=jitter)
+        if not stopped_before_sending:
+            self._watch.learn(made, model, jitter=jitter)
         settlement = settle(job, start, outcome, model, self._settings, jitter=jitter, now=self._clock.utc())
         self._budgeting.settle(start.reserved_nano or 0, settlement.end.cost_nano or 0)
         if stopped_before_sending:
@@ -73,7 +54,7 @@ class Settling:
             self._observer.ended(job.tier, 0, retried=False)
             lane.release(job)
             return
-        self._judge_gateway(outcome, model, pause_s)
+        self._compare_refusals(outcome)
         self._gate.ended(job.line, outcome)
         job.retry_cost = retry_cost(outcome.error)
         error = settlement.end.error_class
@@ -83,22 +64,14 @@ class Settling:
         self._observer.ended(job.tier, settlement.end.cost_nano, retried=retried)
         self._take(settlement, job, model, lane)
 
-    def _judge_gateway(self, outcome: Outcome, model: ModelState, pause_s: float) -> None:
-        if pause_s:
-            self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:.0f} s")
-        far = (outcome.retry_after_s or 0) > max(model.patience_s, RETRY_AFTER_MOST_S)
-        if model.is_given_up or (outcome.error is ErrorClass.OVERLOAD and far):
-            self._stop.request(model.unavailable())
-        if outcome.status_code == 200:
-            self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)
-            if self._unusable.too_high:
-                self._stop.request(_rubbish(model, outcome))
-        if outcome.status_code is not None:
-            self._alike.add(outcome.error, outcome.message)
-            if self._alike.all_alike:
-                self._stop.request(_refused_alike(outcome))
-            elif self._alike.decided:
-                self.release_held()
+    def _compare_refusals(self, outcome: Outcome) -> None:
+        if outcome.status_code is None:
+            return
+        self._alike.add(outcome.error, outcome.message)
+        if self._alike.all_alike:
+            self._stop.request(_refused_alike(outcome))
+        elif self._alike.decided:
+            self.release_held()
 
     def _take(self, settlement: Settlement, job: Job, model: ModelState, lane: TierLane) -> None:
         step, end = settlement.step, settlement.end
@@ -124,7 +97,7 @@ class Settling:
             case "stop":
                 self._ledger.settle(end)
                 lane.release(job)
-                self._stop.request(RunEnd(step.exit_code, step.reason, _STOP_HINTS[step.exit_code]))
+                self._stop.request(RunEnd(step.exit_code, step.reason, hint_of(step.exit_code)))
 
     def _finish(self, settlement: Settlement, job: Job, lane: TierLane) -> None:
         result = settlement.result
@@ -175,14 +148,6 @@ class Settling:
         self._observer.moved(before, tier)
         self._lanes[tier].arrive(job)
         lane.release(job)
-
-
-def _rubbish(model: ModelState, outcome: Outcome) -> RunEnd:
-    return RunEnd(
-        ExitCode.UNAVAILABLE,
-        f"{model.name}: more than a fifth of the last 50 answers were of no use, the last: {outcome.message}",
-        "They are paid for. Look at the gateway, then start the same command again.",
-    )
 
 
 def _refused_alike(outcome: Outcome) -> RunEnd:

@@ -1,0 +1,124 @@
+"""One attempt, in the order that is the promise: reserve, commit the open row, wait for the turn, send.
+
+Nothing is sent before its row is durable and its worst case is held in the budget, whatever the call is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+
+from batchrouter.core.charging import charge
+from batchrouter.core.errors import StorageFailed
+from batchrouter.core.outcome import ErrorClass, Outcome
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.model import ModelState
+from batchrouter.ports import AttemptEnd, AttemptStart, Call, Job, Purpose
+
+_NOT_SENT = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
+_IN_FLIGHT = Outcome("unknown", ErrorClass.STOPPED, "the run stopped while this call was in flight")
+
+
+class NotMade(Enum):
+    """Why no call was made: the run stops, or the budget has no room for it."""
+
+    STOPPED = "stopped"
+    NO_ROOM = "no_room"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is held in the budget for a call: its worst case in nano-units (None: no price), and its output cap."""
+
+    worst_case_nano: int | None
+    output_cap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A call that was made: its row, what it came to, and when it was sent (monotonic)."""
+
+    start: AttemptStart
+    outcome: Outcome
+    sent_s: float
+
+
+class Calling:
+    """Makes calls for all parts of a run, ``concurrency`` (None: any number) of them at a time."""
+
+    def __init__(self, context: RunContext, *, concurrency: int | None) -> None:
+        self._context = context
+        self._stop = context.stop
+        self._places = asyncio.Semaphore(concurrency) if concurrency else None
+
+    async def reserve(self, job: Job, model: ModelState, output_cap: int) -> Reservation | NotMade:
+        """Wait until the model can be asked, and hold the worst case of a call."""
+        await model.available(self._stop)
+        if model.is_given_up:
+            self._stop.request(model.unavailable())
+        if self._stop.is_requested:
+            return NotMade.STOPPED
+        worst_case = model.worst_case_nano(job, output_cap)
+        if not await self._context.budgeting.reserve(worst_case or 0):
+            return NotMade.NO_ROOM
+        return Reservation(worst_case, output_cap)
+
+    async def make(self, job: Job, model: ModelState, held: Reservation, purpose: Purpose = "answer") -> Made | NotMade:
+        """The call; the reservation stays held until the attempt is settled, unless no call was made."""
+        outcome = _NOT_SENT
+        start = turn = None
+        has_place = False
+        try:
+            async with model.pacing.deck:
+                if self._places:  # taken last: who waits for one model must not hold up another
+                    has_place = await self._places.acquire()
+                if self._stop.is_requested:
+                    self._context.budgeting.settle(held.worst_case_nano or 0, 0)
+                    return NotMade.STOPPED
+                start = self._start(job, model, held, purpose)
+                await self._context.ledger.open(start)
+                turn = await model.pacing.turn(model.likely_tokens(job, held.output_cap))
+            sent_s = self._context.clock.monotonic_s()
+            if not self._stop.is_requested:
+                outcome = _IN_FLIGHT
+                left = partial(model.pacing.left, turn) if turn else None
+                cap_is_ours = job.max_output_tokens is None
+                call = Call(model.name, job.body, held.output_cap, cap_is_ours=cap_is_ours, left=left)
+                outcome = await self._context.gateway.call(call)
+        except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
+            if start:
+                with suppress(StorageFailed):  # the failure that brought us here
+                    self._abandon(start, outcome)
+            raise
+        finally:
+            if self._places and has_place:
+                self._places.release()
+        tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
+        model.pacing.settle(turn, 0 if outcome.state == "not_sent" else tokens)
+        return Made(start, outcome, sent_s)
+
+    def _start(self, job: Job, model: ModelState, held: Reservation, purpose: Purpose) -> AttemptStart:
+        job.attempts_so_far += 1
+        self._context.observer.started(job.tier)
+        return AttemptStart(
+            line=job.line,
+            attempt=job.attempts_so_far,
+            generation=job.generation,
+            purpose=purpose,
+            tier=job.tier,
+            model=model.name,
+            gateway=model.settings.gateway,
+            started_at=self._context.clock.utc(),
+            reserved_nano=held.worst_case_nano,
+            output_cap=held.output_cap,
+        )
+
+    def _abandon(self, start: AttemptStart, outcome: Outcome) -> None:
+        cost, source = charge(outcome, None, start.reserved_nano)
+        now = self._context.clock.utc()
+        self._context.ledger.settle(
+            AttemptEnd(start.line, start.attempt, outcome, outcome.error, outcome.message, cost, source, now)
+        )

@@ -1,0 +1,53 @@
+"""Watching the gateway through whatever calls are made of it: pauses, outages, answers of no use."""
+
+from __future__ import annotations
+
+from batchrouter.core.errors import ExitCode
+from batchrouter.core.health import UnusableShare
+from batchrouter.core.outcome import ErrorClass, Outcome
+from batchrouter.core.retry import PAID_UNUSABLE, RETRY_AFTER_MOST_S
+from batchrouter.engine.calling import Made
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.model import ModelState
+from batchrouter.ports import RunEnd
+
+_STOP_HINTS = {
+    ExitCode.ACCESS: "Check the key and the credit of the account (`batchrouter doctor`), then start the same command again.",
+    ExitCode.CONFIGURATION: "Mend the configuration (`batchrouter doctor`), then start the same command again.",
+}
+
+
+class GatewayWatch:
+    """Takes in every outcome, and stops the run where going on would only cost."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._observer = context.observer
+        self._stop = context.stop
+        self._unusable = UnusableShare()
+
+    def learn(self, made: Made, model: ModelState, *, jitter: float) -> None:
+        """One call ended: what it tells of its model and of the gateway. ``jitter`` is in [0, 1)."""
+        outcome = made.outcome
+        pause_s = model.learn(outcome, made.start, sent_s=made.sent_s, jitter=jitter)
+        if pause_s:
+            self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:.0f} s")
+        far = (outcome.retry_after_s or 0) > max(model.patience_s, RETRY_AFTER_MOST_S)
+        if model.is_given_up or (outcome.error is ErrorClass.OVERLOAD and far):
+            self._stop.request(model.unavailable())
+        if outcome.status_code == 200:
+            self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)
+            if self._unusable.too_high:
+                self._stop.request(_rubbish(model, outcome))
+
+
+def hint_of(code: ExitCode) -> str:
+    """What a person can do about a run that stopped with this code."""
+    return _STOP_HINTS[code]
+
+
+def _rubbish(model: ModelState, outcome: Outcome) -> RunEnd:
+    return RunEnd(
+        ExitCode.UNAVAILABLE,
+        f"{model.name}: more than a fifth of the last 50 answers were of no use, the last: {outcome.message}",
+        "They are paid for. Look at the gateway, then start the same command again.",
+    )
