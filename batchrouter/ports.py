@@ -43,6 +43,36 @@ class Router(Protocol):
     def decide(self, text: RequestText) -> Decision | None: ...
 
 
+class Classification(msgspec.Struct, frozen=True, gc=False):
+    """A question about a type of request: which tier. ``key`` is that of the type.
+
+    ``kind`` says what makes the type: ``task`` (then ``task`` is its name), ``template`` or ``text``.
+    """
+
+    key: bytes
+    kind: str
+    task: str | None
+    body: bytes
+    prompt_bytes: int
+    prompt_version: int
+
+
+class Classifier(Protocol):
+    """Decides by asking a model: what to ask, and what follows from the reply. Decisions are remembered by type."""
+
+    @property
+    def model(self) -> str: ...
+
+    def question(self, text: RequestText) -> Classification: ...
+
+    def known(self, about: Classification) -> Decision | None:
+        """The decision if this type of request was decided meanwhile."""
+
+    def answered(self, about: Classification, reply: str | None) -> Decision: ...
+
+    def unanswered(self, about: Classification, why: str) -> Decision: ...
+
+
 @dataclass(slots=True)
 class Job:
     """A claimed record with all that an attempt needs.
@@ -155,6 +185,15 @@ class TierMove(msgspec.Struct, frozen=True, gc=False):
     tier: str
 
 
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """A queued record whose tier was open until now. ``about``: what was asked, if the answer is to be remembered."""
+
+    line: int
+    decision: Decision
+    model: str
+    about: Classification | None = None
+
+
 class Ledger(Protocol):
     """The rows of one run. Each method's changes are one transaction with whatever else is waiting to be written."""
 
@@ -167,8 +206,14 @@ class Ledger(Protocol):
     async def open(self, attempt: AttemptStart) -> None:
         """Commit an open attempt; returns when it is durable."""
 
-    def settle(self, end: AttemptEnd | None, result: ResultRow | None = None, move: TierMove | None = None) -> None:
-        """Queue an attempt's end, with the result or the move that follows from it.
+    def settle(
+        self,
+        end: AttemptEnd | None,
+        result: ResultRow | None = None,
+        move: TierMove | None = None,
+        decided: Decided | None = None,
+    ) -> None:
+        """Queue an attempt's end, with the result, the move or the decision that follows from it.
 
         It does not wait: what is queued is bounded, because each worker's next ``open`` waits for it too.
         """
@@ -176,8 +221,13 @@ class Ledger(Protocol):
     async def flush(self) -> None:
         """Return when everything queued so far is durable."""
 
-    async def queued(self, tier: str | None, after_line: int, up_to_line: int | None, most: int) -> list[Job]:
-        """Queued records of a tier beyond a line, in line order, with their histories; committed rows only."""
+    async def queued(
+        self, tier: str | None, after_line: int, up_to_line: int | None, most: int, purpose: Purpose = "answer"
+    ) -> list[Job]:
+        """Queued records of a tier beyond a line, in line order; committed rows only.
+
+        Their histories are those of their attempts of this purpose.
+        """
 
 
 class Observer(Protocol):

@@ -33,7 +33,7 @@ async def route_lines(
     source: str, *, settings: Settings, input_options: InputOptions = InputOptions(), most: int | None = None
 ) -> AsyncIterator[tuple[Record | Rejection, Decision | None]]:
     """Every line of an input with its decision (None: rejected)."""
-    deciding = wiring.deciding(settings, input_options)
+    deciding = wiring.routing(settings, input_options).deciding
     opened = FileSource(source, settings, input_options)
     try:
         async for batch in opened.batches(records_most=most):

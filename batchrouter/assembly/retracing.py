@@ -119,7 +119,7 @@ def _deciding_of_runs(connection: sqlite3.Connection) -> Callable[[int], Decidin
     @cache
     def deciding(run: int) -> Deciding:
         (text,) = connection.execute("SELECT settings FROM run_configs WHERE run = ?", (run,)).fetchone()
-        return wiring.deciding(*settings_of(known[run], Settings.model_validate_json(text)))
+        return wiring.routing(*settings_of(known[run], Settings.model_validate_json(text))).deciding
 
     return deciding
 
@@ -147,4 +147,5 @@ def _read_alike(row: sqlite3.Row, deciding: Deciding) -> bool:
         frozenset(row["needs"].split(",")) if row["needs"] else frozenset(),
         row["requested_model"],
     )
-    return request == stored and deciding.of(record) == decision
+    by_model = decision is not None and decision.router == "llm"  # what it said does not follow from the body
+    return request == stored and deciding.of(record) == (None if by_model else decision)

@@ -24,14 +24,17 @@ from batchrouter.engine.pipeline import LIMIT_REACHED, IntakePlan
 from batchrouter.engine.signals import stopped_by_signals
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Gateway, Observer, RunEnd, Sent
+from batchrouter.routing.cached import DECISIONS_MOST
 from batchrouter.store import runs
 from batchrouter.store.ballast import ballast_beside, ballast_bytes
+from batchrouter.store.decisions import remembered
 from batchrouter.store.ledger import RunLedger, open_ledger
 from batchrouter.store.lock import name_run
 from batchrouter.store.opening import WritingConnection
 from batchrouter.store.purging import forget_done
 from batchrouter.store.runs import Invocation
 
+SECONDS_A_DAY = 86_400
 BY_PLAN = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.PLANNED_STOP)
 """Ends that nobody waits for: there is time to write the file anew."""
 
@@ -141,9 +144,10 @@ class Session:
 
     async def _execute(self, context: RunContext, plan: Plan, input_options: InputOptions) -> RunEnd:
         up_to_line, records_most = await self._limits(plan.run.run)
+        routing = wiring.routing(context.settings, input_options, await self._remembered(context.settings))
         intake = IntakePlan(
             source=plan.source,
-            deciding=wiring.deciding(context.settings, input_options),
+            deciding=routing.deciding,
             records_most=records_most,
             before_calls=plan.run.input == STDIN,
         )
@@ -151,6 +155,7 @@ class Session:
             context,
             intake,
             routed=not input_options.no_routing,
+            classifier=routing.classifier,
             concurrency=self._options.concurrency,
             up_to_line=up_to_line,
             duration_s=seconds_left(self._options, datetime.now(UTC)),
@@ -160,12 +165,23 @@ class Session:
         self._found_limits = pipeline.found_limits
         return end
 
+    async def _remembered(self, settings: Settings) -> dict[bytes, str]:
+        """What a model decided before, as far as it is not too old."""
+        if not settings.routing.asks_a_model:
+            return {}
+        since = self._ago(settings.routing.cache_ttl_days * SECONDS_A_DAY)
+        return await remembered(self._connection, since=since, most=DECISIONS_MOST)
+
+    def _ago(self, seconds: float) -> str:
+        """So long before now, as times stand in rows."""
+        then = datetime.fromisoformat(self._clock.utc()) - timedelta(seconds=seconds)
+        return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
     async def _recently_sent(self) -> list[Sent]:
         now = datetime.fromisoformat(self._clock.utc())
-        since = (now - timedelta(seconds=WINDOW_S)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return [
             Sent(model, max(0.0, (now - datetime.fromisoformat(at)).total_seconds()), tokens)
-            for model, at, tokens in await runs.recently_sent(self._connection, since)
+            for model, at, tokens in await runs.recently_sent(self._connection, self._ago(WINDOW_S))
         ]
 
     async def _limits(self, run: int) -> tuple[int | None, int | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from batchrouter.assembly.clock import guard_for
 from batchrouter.assembly.machine import found_concurrency_most
@@ -10,8 +11,11 @@ from batchrouter.core.concurrency_search import ConcurrencySearch
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
 from batchrouter.core.rate_search import RateSearch
+from batchrouter.core.records import RequestText
 from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.engine.asking import Asking
 from batchrouter.engine.calling import Calling
+from batchrouter.engine.classifying import Classifying
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
 from batchrouter.engine.dispatcher import InProcessDispatcher
@@ -23,7 +27,11 @@ from batchrouter.engine.pipeline import IntakePlan, Pipeline
 from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
 from batchrouter.engine.watching import GatewayWatch
-from batchrouter.ports import Sent
+from batchrouter.intake.parser import read_again
+from batchrouter.ports import Job, Router, Sent
+from batchrouter.routing.cached import DecisionCache
+from batchrouter.routing.chain import RouterChain
+from batchrouter.routing.llm import LlmRouter
 from batchrouter.routing.rules import RuleRouter
 
 
@@ -32,6 +40,7 @@ def pipeline(
     intake: IntakePlan,
     *,
     routed: bool,
+    classifier: LlmRouter | None,
     concurrency: int | None,
     up_to_line: int | None,
     duration_s: float | None,
@@ -41,11 +50,18 @@ def pipeline(
 
     ``sent``: the calls of the last minute, the oldest first.
     """
-    tiers: tuple[str | None, ...] = context.settings.tiers if routed else (None,)
     gate = RetryGate(context.stop)
     lanes = {
-        tier: TierLane(tier, context.ledger, gate=gate, clock=context.clock, stop=context.stop, up_to_line=up_to_line)
-        for tier in tiers
+        tier: TierLane(
+            tier,
+            context.ledger,
+            gate=gate,
+            clock=context.clock,
+            stop=context.stop,
+            up_to_line=up_to_line,
+            purpose="classify" if tier is None and classifier else "answer",
+        )
+        for tier in _tiers(context.settings, routed=routed, classifier=classifier)
     }
     watch = GatewayWatch(context)
     settling = Settling(context, lanes, gate, watch)
@@ -55,12 +71,50 @@ def pipeline(
             models[call.model].pacing.recall(call.age_s, call.tokens)
     calling = Calling(context, concurrency=concurrency)
     dispatcher = InProcessDispatcher(context, models, calling, settling, concurrency=concurrency)
-    return Pipeline(context, intake, lanes, dispatcher, settling, gate, duration_s=duration_s)
+    classifying = None
+    if classifier:
+        classifying = Classifying(
+            context,
+            classifier,
+            Asking(context, models, calling, watch),
+            models[classifier.model],
+            lanes,
+            text_of=_text_of,
+            concurrency=concurrency,
+        )
+    return Pipeline(
+        context, intake, lanes, dispatcher, models, settling, gate, classifying=classifying, duration_s=duration_s
+    )
 
 
-def deciding(settings: Settings, options: InputOptions) -> Deciding:
-    """How the tiers of an input's records are decided."""
-    return Deciding(None if options.no_routing else RuleRouter(settings))
+def _tiers(settings: Settings, *, routed: bool, classifier: LlmRouter | None) -> tuple[str | None, ...]:
+    if not routed:
+        return (None,)
+    return (None, *settings.tiers) if classifier else settings.tiers
+
+
+def _text_of(job: Job) -> RequestText:
+    return read_again(job.body, job.task)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How the tiers of an input's records are decided; ``classifier`` asks a model where ``deciding`` leaves it open."""
+
+    deciding: Deciding
+    classifier: LlmRouter | None = None
+
+
+def routing(settings: Settings, options: InputOptions, remembered: Mapping[bytes, str] | None = None) -> Routing:
+    """The routers of the configuration. ``remembered``: key -> tier of earlier decisions of a model."""
+    if options.no_routing:
+        return Routing(Deciding(None))
+    chain = settings.routing.routers
+    routers: list[Router] = [RuleRouter(settings, only_if_sure=chain[-1] != "rules")] if "rules" in chain else []
+    if not settings.routing.asks_a_model:
+        return Routing(Deciding(RouterChain(routers)))
+    classifier = LlmRouter(settings, options.template, DecisionCache(remembered))
+    return Routing(Deciding(RouterChain([*routers, classifier])), classifier)
 
 
 def _models(context: RunContext) -> dict[str, ModelState]:

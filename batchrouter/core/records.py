@@ -24,11 +24,16 @@ class RequestText:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A record's tier, why, and which router said so. ``tier`` None: ``--no-routing``, the body's own model is used."""
+    """A record's tier, why, and which router said so. ``tier`` None: ``--no-routing``, the body's own model is used.
+
+    ``origin`` of a decision of the LLM router: its model was asked for this record, the answer was remembered, or there
+    was none and the fallback was taken.
+    """
 
     tier: str | None
     reason: str
     router: str
+    origin: Literal["asked", "cache", "fallback"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

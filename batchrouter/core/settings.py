@@ -19,6 +19,7 @@ from batchrouter.core.pricing import Prices
 Amount = Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Currency = Annotated[str, Field(min_length=3, max_length=8, pattern="^[A-Za-z]+$")]
+RouterName = Literal["rules", "llm"]
 Feature = Literal["tools", "vision", "json_schema"]
 
 DEFAULT_GATEWAY = "default"
@@ -138,9 +139,30 @@ class RuleSettings(Section):
 class RoutingSettings(Section):
     """How a record's tier is decided."""
 
-    router: Literal["rules"] = "rules"
+    router: RouterName | tuple[RouterName, ...] = "rules"
+    llm_model: str | None = None
+    fallback: str | None = None
+    cache_ttl_days: float = Field(default=30, gt=0, le=36_500, allow_inf_nan=False)
     escalate: bool = True
     rule: tuple[RuleSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _chain_makes_sense(self) -> Self:
+        if not self.routers or len(set(self.routers)) != len(self.routers):
+            raise ValueError('router: "rules", "llm", or a list of them, each once')
+        if "llm" in self.routers[:-1]:
+            raise ValueError('router: nothing can follow "llm", which always decides')
+        return self
+
+    @property
+    def routers(self) -> tuple[RouterName, ...]:
+        """The routers in the order in which they are asked."""
+        return (self.router,) if isinstance(self.router, str) else self.router
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether a model is asked where nothing before it decides."""
+        return "llm" in self.routers
 
 
 class TaskSettings(Section):
@@ -230,7 +252,13 @@ class Settings(Section):
     def _rule_problems(self) -> list[str]:
         pins = [(f"routing.rule.{n}.tier", rule.tier) for n, rule in enumerate(self.routing.rule, start=1)]
         pins += [(f'task."{name}".tier', task.tier) for name, task in self.task.items() if task.tier]
-        return [f"{where}: {tier!r} is not one of {list(self.tiers)}" for where, tier in pins if tier not in self.tiers]
+        pins += [("routing.fallback", self.routing.fallback)] if self.routing.fallback else []
+        problems = [
+            f"{where}: {tier!r} is not one of {list(self.tiers)}" for where, tier in pins if tier not in self.tiers
+        ]
+        if self.routing.llm_model is not None and self.routing.llm_model not in self.model:
+            problems.append(f'routing.llm_model: no table [model."{self.routing.llm_model}"] with its prices')
+        return problems
 
     def rate(self, currency: str | None) -> Decimal:
         """Units of the run's currency for one unit of ``currency``."""
@@ -258,6 +286,16 @@ class Settings(Section):
         """The dearest tier."""
         return self.tiers[-1]
 
+    @property
+    def classifier_model(self) -> str:
+        """The model that the LLM router asks: the cheapest tier's first, unless another one is named."""
+        return self.routing.llm_model or self.tier[self.tiers[0]].models[0]
+
+    @property
+    def fallback_tier(self) -> str:
+        """The tier of a record that the LLM router could not decide: the middle one, unless another one is named."""
+        return self.routing.fallback or self.tiers[len(self.tiers) // 2]
+
     def tier_above(self, tier: str) -> str | None:
         """The next tier up, or None at the top."""
         index = self.tiers.index(tier)
@@ -274,7 +312,10 @@ class Settings(Section):
     def fixed_at_intake(self) -> dict[str, Any]:
         """The settings that a record carries from intake on; a change of them on an unfinished run is refused."""
         dumped = self.model_dump(mode="json", by_alias=True, include={"tiers", "routing", "request", "task", "expect"})
-        dumped["routing"].pop("escalate")
+        mutable = {"escalate", "cache_ttl_days"}
+        if not self.routing.asks_a_model:
+            mutable |= {"llm_model", "fallback"}
+        dumped["routing"] = {key: value for key, value in dumped["routing"].items() if key not in mutable}
         return dumped
 
 

@@ -47,10 +47,6 @@ class InProcessDispatcher:
             for _ in range(width):
                 workers.create_task(self._work(lane))
 
-    def found_limits(self) -> dict[str, dict[str, int]]:
-        """What the calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
-        return {name: found for name, model in self._models.items() if (found := model.limits.found)}
-
     async def _work(self, lane: TierLane) -> None:
         while job := await lane.next_job():
             if job.history.is_poison:

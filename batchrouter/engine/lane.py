@@ -14,7 +14,7 @@ from collections import deque
 from batchrouter.core.quota import RETRY_COST
 from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.stopping import Stop
-from batchrouter.ports import Clock, Job, Ledger
+from batchrouter.ports import Clock, Job, Ledger, Purpose
 
 PAGE_RECORDS = 256
 WAITING_MOST = 1_000
@@ -24,12 +24,21 @@ ASIDE_MOST = 10_000
 
 
 class TierLane:
-    """The lane of one tier (None: records that keep their own model)."""
+    """The lane of one tier; None: of records that keep their own model, or whose tier is not decided yet."""
 
     def __init__(
-        self, tier: str | None, ledger: Ledger, *, gate: RetryGate, clock: Clock, stop: Stop, up_to_line: int | None
+        self,
+        tier: str | None,
+        ledger: Ledger,
+        *,
+        gate: RetryGate,
+        clock: Clock,
+        stop: Stop,
+        up_to_line: int | None,
+        purpose: Purpose = "answer",
     ) -> None:
         self.tier = tier
+        self._purpose = purpose
         self._gate = gate
         self._ledger = ledger
         self._clock = clock
@@ -102,7 +111,7 @@ class TierLane:
             self._dry = True
             if self._last_let_go > self._cursor:
                 await self._ledger.flush()
-            jobs = await self._ledger.queued(self.tier, self._cursor, self._up_to_line, PAGE_RECORDS)
+            jobs = await self._ledger.queued(self.tier, self._cursor, self._up_to_line, PAGE_RECORDS, self._purpose)
             taken, self._claimed_while_fetching = before | self._claimed_while_fetching, None
             for job in jobs:
                 self._cursor = job.line

@@ -13,6 +13,7 @@ from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
 from batchrouter.engine.lane import TierLane
+from batchrouter.engine.model import ModelState
 from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
@@ -39,9 +40,6 @@ class Dispatcher(Protocol):
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
 
-    def found_limits(self) -> dict[str, dict[str, int]]:
-        """What its calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
-
 
 class Pipeline:
     """One invocation of one run."""
@@ -52,9 +50,11 @@ class Pipeline:
         intake: IntakePlan,
         lanes: Mapping[str | None, TierLane],
         dispatcher: Dispatcher,
+        models: Mapping[str, ModelState],
         settling: Settling,
         gate: RetryGate,
         *,
+        classifying: Dispatcher | None = None,
         duration_s: float | None,
     ) -> None:
         self._ledger = context.ledger
@@ -63,6 +63,8 @@ class Pipeline:
         self._intake = intake
         self._lanes = lanes
         self._dispatcher = dispatcher
+        self._models = models
+        self._classifying = classifying
         self._settling = settling
         self._duration_s = duration_s
         self._intake_over = asyncio.Event()
@@ -73,7 +75,7 @@ class Pipeline:
     @property
     def found_limits(self) -> dict[str, dict[str, int]]:
         """What the calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
-        return self._dispatcher.found_limits()
+        return {name: found for name, model in self._models.items() if (found := model.limits.found)}
 
     async def execute(self) -> RunEnd:
         """Work until nothing is pending or a stop is asked for; everything settled is durable on return."""
@@ -147,7 +149,8 @@ class Pipeline:
             await _any_of(self._intake_over, self._stop.requested)
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes.values():
-                lanes.create_task(self._dispatcher.serve(lane))
+                undecided = self._classifying if lane.tier is None else None
+                lanes.create_task((undecided or self._dispatcher).serve(lane))
 
     async def _close_when_finished(self) -> None:
         """Lanes may fill one another, so they are closed together, when none has or can get anything."""

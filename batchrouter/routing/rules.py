@@ -25,18 +25,19 @@ class RuleRouter:
     """Decides by rules alone (``ports.Router``). Raises ConfigurationError for a rule that cannot be compiled.
 
     With other tiers than the three default ones, complex means the last of them, simple the first, and medium the one
-    in the middle.
+    in the middle. ``only_if_sure``: where no rule of the user's own and no keyword says it, another router decides.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, only_if_sure: bool = False) -> None:
         tiers = settings.tiers
         self._simple, self._medium, self._complex = tiers[0], tiers[len(tiers) // 2], tiers[-1]
+        self._only_if_sure = only_if_sure
         self._own = [_OwnRule(rule, number) for number, rule in enumerate(settings.routing.rule, start=1)]
         self._complex_words = Keywords(COMPLEX_WORDS)
         self._simple_words = Keywords(SIMPLE_WORDS)
 
-    def decide(self, text: RequestText) -> Decision:
-        """The tier and the reason; never None, for there is always a rule left."""
+    def decide(self, text: RequestText) -> Decision | None:
+        """The tier and the reason; None where it is left to another router."""
         last = normalized(text.last_user)
         words = word_count(text.all_user)
         for rule in self._own:
@@ -47,6 +48,8 @@ class RuleRouter:
             return _decision(self._complex, named(word))
         if (word := self._simple_words.first_in(last)) is not None:
             return _decision(self._simple, named(word))
+        if self._only_if_sure:
+            return None
         counted = f"{words} {'word' if words == 1 else 'words'}"
         if words < SIMPLE_BELOW_WORDS:
             return _decision(self._simple, f"{counted}, fewer than {SIMPLE_BELOW_WORDS}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from batchrouter.core.outcome import Outcome
 from batchrouter.core.records import Batch, Decision, Record, Rejection
-from batchrouter.ports import AttemptEnd, AttemptStart, ResultRow, TierMove
+from batchrouter.ports import AttemptEnd, AttemptStart, Decided, ResultRow, TierMove
 
 ROWS_A_STATEMENT = 500
 Row = tuple[Any, ...]
@@ -55,7 +55,15 @@ INSERT_REQUESTS = _insert(
         "expect",
     ),
 )
-INSERT_DECISIONS = _insert("decisions", *_KEY, "tier", "router", "reason")
+INSERT_DECISIONS = _insert("decisions", *_KEY, "tier", "router", "reason", "origin")
+_REMEMBER, _REMEMBERED_COLUMNS = _insert(
+    "decision_cache", "key", "kind", "task", "tier", "model", "prompt_version", "run", "line", "decided_at"
+)
+REMEMBER_DECISIONS = (
+    f"{_REMEMBER} ON CONFLICT DO UPDATE SET tier = excluded.tier, run = excluded.run, line = excluded.line,"
+    " decided_at = excluded.decided_at",
+    _REMEMBERED_COLUMNS,
+)
 INSERT_ATTEMPTS = _insert(
     "attempts",
     *(*_KEY, "attempt", "generation", "purpose", "tier", "model", "gateway", "config", "state", "started_at"),
@@ -104,6 +112,8 @@ class Changes:
     records: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
+    decided: list[Row] = field(default_factory=list)
+    remembered: list[Row] = field(default_factory=list)
     rejected: list[Row] = field(default_factory=list)
     intake: list[Statement] = field(default_factory=list)
     started: list[Row] = field(default_factory=list)
@@ -144,7 +154,7 @@ class Changes:
             )
         )
         if decision:
-            self.decisions.append((*key, decision.tier, decision.router, decision.reason))
+            self.decisions.append((*key, *_decision_columns(decision)))
 
     def _add_rejection(self, line: Rejection, now: str) -> None:
         key = (self.run, line.line)
@@ -224,12 +234,23 @@ class Changes:
         """A queued record that goes on in another tier; its last move counts."""
         self.moved[move.line] = (self.run, move.line, move.tier)
 
+    def decide(self, decided: Decided, now: str) -> None:
+        """A queued record whose tier was open."""
+        line, decision, about = decided.line, decided.decision, decided.about
+        self.decided.append((self.run, line, *_decision_columns(decision)))
+        self.moved[line] = (self.run, line, decision.tier)
+        if about:
+            kind = (about.key, about.kind, about.task)
+            self.remembered.append((*kind, decision.tier, decided.model, about.prompt_version, self.run, line, now))
+
     def statements(self) -> Iterator[Statement]:
         """The transaction's statements, in an order in which every row finds what it refers to."""
         groups = (
             (INSERT_RECORDS, self.records),
             (INSERT_REQUESTS, self.requests),
             (INSERT_DECISIONS, self.decisions),
+            (INSERT_DECISIONS, self.decided),
+            (REMEMBER_DECISIONS, self.remembered),
             (INSERT_RESULTS, self.rejected),
             (INSERT_ATTEMPTS, self.started),
             (END_ATTEMPTS, self.ended),
@@ -248,6 +269,10 @@ class Changes:
                     len(piece),
                 )
         yield from self.intake
+
+
+def _decision_columns(decision: Decision) -> Row:
+    return decision.tier, decision.router, decision.reason, decision.origin
 
 
 def _result_columns(result: ResultRow) -> Row:

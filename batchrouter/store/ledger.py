@@ -22,7 +22,7 @@ import aiosqlite
 
 from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.records import Batch, Decision, Record
-from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Job, ResultRow, TierMove
+from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Decided, Job, Purpose, ResultRow, TierMove
 from batchrouter.store import runs
 from batchrouter.store.ballast import Ballast
 from batchrouter.store.changes import Changes
@@ -98,7 +98,13 @@ class RunLedger:
         group.changes.open(attempt)
         await self._durable(group)
 
-    def settle(self, end: AttemptEnd | None, result: ResultRow | None = None, move: TierMove | None = None) -> None:
+    def settle(
+        self,
+        end: AttemptEnd | None,
+        result: ResultRow | None = None,
+        move: TierMove | None = None,
+        decided: Decided | None = None,
+    ) -> None:
         """Queue an attempt's end and what follows from it for one transaction."""
         changes = self._open_group().changes
         if end:
@@ -107,6 +113,8 @@ class RunLedger:
             changes.finish(result)
         if move:
             changes.move(move)
+        if decided:
+            changes.decide(decided, self._clock.utc())
 
     def tell(self, news: Callable[[], None]) -> None:
         """Tell so when everything queued so far is durable."""
@@ -118,10 +126,13 @@ class RunLedger:
             if group:
                 await self._durable(group)
 
-    async def queued(self, tier: str | None, after_line: int, up_to_line: int | None, most: int) -> list[Job]:
-        """Queued records of a tier in line order."""
+    async def queued(
+        self, tier: str | None, after_line: int, up_to_line: int | None, most: int, purpose: Purpose = "answer"
+    ) -> list[Job]:
+        """Queued records of a tier in line order, with the history of their attempts of this purpose."""
         last = 2**62 if up_to_line is None else up_to_line
-        rows = await self._reader.execute_fetchall(QUEUED_RECORDS, (self._invocation.run, tier, after_line, last, most))
+        values = (purpose, self._invocation.run, tier, after_line, last, most)
+        rows = await self._reader.execute_fetchall(QUEUED_RECORDS, values)
         return [job_of(row) for row in rows]
 
     async def write_until_closed(self) -> None:

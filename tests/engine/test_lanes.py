@@ -46,7 +46,9 @@ class Rows:
             else:
                 self.queued_tier[line] = tier
 
-    async def queued(self, tier: str | None, after_line: int, up_to_line: int | None, most: int) -> list[Job]:
+    async def queued(
+        self, tier: str | None, after_line: int, up_to_line: int | None, most: int, _purpose: str
+    ) -> list[Job]:
         last = up_to_line or 10**9
         found = [line for line, at in sorted(self.queued_tier.items()) if at == tier and after_line < line <= last]
         for _ in range(self.chance.randrange(4)):
