@@ -8,13 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchrouter.api.caring import demo, doctor, purge, verify
+    from batchrouter.api.caring import cached_decisions, clear_cache, demo, doctor, purge, verify
     from batchrouter.api.foreseeing import estimate, route, route_lines
     from batchrouter.api.reading import export, report, results, status
     from batchrouter.api.settings import configuration_template, load_settings, text_or_file
     from batchrouter.api.working import resume, resume_all, retry, run
 
 __all__ = [
+    "cached_decisions",
+    "clear_cache",
     "configuration_template",
     "demo",
     "doctor",
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "cached_decisions": "caring",
+    "clear_cache": "caring",
     "demo": "caring",
     "doctor": "caring",
     "purge": "caring",

@@ -10,7 +10,7 @@ from batchrouter.assembly.clock import SystemClock
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
 from batchrouter.reporting import figures
-from batchrouter.store import purging
+from batchrouter.store import decisions, purging
 from batchrouter.store.opening import open_reader, open_writer
 
 
@@ -32,6 +32,20 @@ async def purge(
     before = None if older_than_s is None else clock.utc_ago(older_than_s)
     async with open_writer(db, clock.utc()) as connection:
         return await purging.purge(connection, db, run=number, ended_before=before, requests=requests, answers=answers)
+
+
+def cached_decisions(db: Path) -> list[figures.RememberedDecision]:
+    """What a model decided for types of requests, the newest first."""
+    with open_reader(db) as reader:
+        return figures.remembered_decisions(reader)
+
+
+async def clear_cache(db: Path) -> int:
+    """Forget what a model decided; how many decisions that were."""
+    with open_reader(db):
+        pass
+    async with open_writer(db, SystemClock().utc()) as connection:
+        return await decisions.forget_all(connection)
 
 
 def verify(db: Path) -> list[Finding]:

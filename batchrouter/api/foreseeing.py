@@ -10,7 +10,6 @@ from batchrouter.core.records import Decision, Record, Rejection, RequestText
 from batchrouter.core.settings import Settings
 from batchrouter.intake.source import FileSource
 from batchrouter.reporting import estimate as estimating
-from batchrouter.routing.rules import RuleRouter
 
 
 async def estimate(
@@ -18,26 +17,30 @@ async def estimate(
 ) -> estimating.Estimate:
     """What a run of this input would cost and how long it would take; no call is made."""
     estimator = estimating.Estimator(settings)
+    classifier = wiring.routing(settings, input_options).classifier
     lines = route_lines(source, settings=settings, input_options=input_options, most=options.limit)
     async for line, decision in lines:
         estimator.add(line, decision)
+        if isinstance(line, Record) and decision and decision.tier is None and classifier:
+            estimator.add_question(classifier.question(line.text))
     return estimator.estimate()
 
 
 def route(text: str, *, settings: Settings) -> Decision:
-    """The tier of a request with this text, and why."""
-    return RuleRouter(settings).decide(RequestText(last_user=text, all_user=text))
+    """The tier of a request with this text, and why; ``tier`` None: a model would be asked."""
+    deciding = wiring.routing(settings, InputOptions()).deciding
+    return deciding.of_text(RequestText(last_user=text, all_user=text)) or wiring.left_open(settings)
 
 
 async def route_lines(
     source: str, *, settings: Settings, input_options: InputOptions = InputOptions(), most: int | None = None
 ) -> AsyncIterator[tuple[Record | Rejection, Decision | None]]:
-    """Every line of an input with its decision (None: rejected)."""
+    """Every line of an input with its decision (None: rejected); its ``tier`` is None where a model would be asked."""
     deciding = wiring.routing(settings, input_options).deciding
     opened = FileSource(source, settings, input_options)
     try:
         async for batch in opened.batches(records_most=most):
             for line in batch.lines:
-                yield line, deciding.of(line) if isinstance(line, Record) else None
+                yield line, (deciding.of(line) or wiring.left_open(settings)) if isinstance(line, Record) else None
     finally:
         await opened.aclose()

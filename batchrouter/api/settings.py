@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from batchrouter.intake import configuration
 from batchrouter.intake.template import template_text
 
 
-def load_settings(config: Path | None = None, *, budget: Decimal | None = None) -> Settings:
-    """The settings of a file (None: ./batchrouter.toml if there, else built-in), with a budget laid over them."""
-    return configuration.overridden(configuration.load(config, os.environ), budget=budget)
+def load_settings(
+    config: Path | None = None, *, budget: Decimal | None = None, router: Sequence[str] | None = None
+) -> Settings:
+    """The settings of a file (None: ./batchrouter.toml if there, else built-in), a budget and routers laid over them."""
+    return configuration.overridden(configuration.load(config, os.environ), budget=budget, router=router)
 
 
 def text_or_file(value: str) -> str:

@@ -11,7 +11,7 @@ from batchrouter.core.concurrency_search import ConcurrencySearch
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
 from batchrouter.core.rate_search import RateSearch
-from batchrouter.core.records import RequestText
+from batchrouter.core.records import Decision, RequestText
 from batchrouter.core.settings import ModelSettings, Settings
 from batchrouter.engine.asking import Asking
 from batchrouter.engine.calling import Calling
@@ -115,6 +115,11 @@ def routing(settings: Settings, options: InputOptions, remembered: Mapping[bytes
         return Routing(Deciding(RouterChain(routers)))
     classifier = LlmRouter(settings, options.template, DecisionCache(remembered))
     return Routing(Deciding(RouterChain([*routers, classifier])), classifier)
+
+
+def left_open(settings: Settings) -> Decision:
+    """What is said of a record while no call may be made."""
+    return Decision(None, f"{settings.classifier_model} would be asked", "llm")
 
 
 def _models(context: RunContext) -> dict[str, ModelState]:

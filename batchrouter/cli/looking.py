@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from batchrouter.cli.event_loop import run_to_end
-from batchrouter.cli.options import Common, common_options, input_options
+from batchrouter.cli.options import Common, common_options, input_options, router_option
 from batchrouter.cli.parameters import Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
@@ -129,9 +129,12 @@ def print_findings(findings: list[Any], common: Common, code_of_errors: ExitCode
 @click.argument("text", required=False)
 @click.option("-i", "--input", "source", metavar="INPUT", help="Every record of a file instead.")
 @input_options
+@router_option
 @common_options
-def route(text: str | None, source: str | None, input_options: InputOptions, common: Common) -> int:
-    """Say which tier TEXT, or each record of a file, would go to; no call is made.
+def route(
+    text: str | None, source: str | None, router: list[str] | None, input_options: InputOptions, common: Common
+) -> int:
+    """Say which tier TEXT, or each record of a file, would go to; no call is made, so what a model decides stays open.
 
     \b
     batchrouter route 'Compare these two contracts in detail'
@@ -142,7 +145,7 @@ def route(text: str | None, source: str | None, input_options: InputOptions, com
 
     if (text is None) == (source is None):
         raise click.UsageError("give either a TEXT or -i INPUT")
-    settings = api.load_settings(common.config)
+    settings = api.load_settings(common.config, router=router)
     if text is not None:
         decision = api.route(text, settings=settings)
         if common.as_json:

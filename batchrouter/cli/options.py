@@ -143,6 +143,14 @@ def input_options(command: Command) -> Command:
     return with_input
 
 
+router_option = click.option(
+    "--router",
+    type=click.Choice(["rules", "llm", "rules,llm"]),
+    callback=lambda _context, _option, value: value.split(",") if value else None,
+    help="Who decides a record's tier: rules, a small model, or a model where the rules are unsure.",
+)
+
+
 def which_run_options(command: Command) -> Command:
     """Options that say which run an input means; they go into the ``options`` of ``run_options`` above."""
 

@@ -13,7 +13,7 @@ import click
 
 from batchrouter.cli.event_loop import run_quickly, run_to_end
 from batchrouter.cli.exits import after_a_run
-from batchrouter.cli.options import Common, common_options, input_options, run_options, which_run_options
+from batchrouter.cli.options import Common, common_options, input_options, router_option, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
@@ -28,10 +28,18 @@ T = TypeVar("T")
 @click.command(short_help="Start a run, or go on with it.")
 @click.argument("source", metavar="INPUT")
 @input_options
+@router_option
 @run_options
 @which_run_options
 @common_options
-def run(source: str, budget: Decimal | None, input_options: InputOptions, options: RunOptions, common: Common) -> int:
+def run(
+    source: str,
+    budget: Decimal | None,
+    router: list[str] | None,
+    input_options: InputOptions,
+    options: RunOptions,
+    common: Common,
+) -> int:
     """Answer every record of INPUT (.jsonl, .jsonl.gz, .jsonl.zst, or - for stdin).
 
     The same command goes on with what stopped, and makes no call when nothing is left.
@@ -48,7 +56,7 @@ def run(source: str, budget: Decimal | None, input_options: InputOptions, option
     db = common.database(demo=options.demo)
     if options.output and options.output.resolve() in (Path(source).resolve(), db.resolve()):
         raise click.BadParameter("this is the input, or the database", param_hint="--output")
-    settings = api.load_settings(common.config, budget=budget)
+    settings = api.load_settings(common.config, budget=budget, router=router)
     report = _followed(
         common,
         settings.currency,
@@ -152,11 +160,17 @@ def retry(
 @click.command(short_help="What would it cost, and how long would it take?")
 @click.argument("source", metavar="INPUT")
 @input_options
+@router_option
 @run_options
 @which_run_options
 @common_options
 def estimate(
-    source: str, budget: Decimal | None, input_options: InputOptions, options: RunOptions, common: Common
+    source: str,
+    budget: Decimal | None,
+    router: list[str] | None,
+    input_options: InputOptions,
+    options: RunOptions,
+    common: Common,
 ) -> int:
     """Tiers, tokens, cost, baseline and time of INPUT: no call, no cost, no database. Takes the options of `run`.
 
@@ -167,7 +181,7 @@ def estimate(
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
-    settings = api.load_settings(common.config, budget=budget)
+    settings = api.load_settings(common.config, budget=budget, router=router)
     estimated = run_to_end(api.estimate(source, settings=settings, input_options=input_options, options=options))
     if common.as_json:
         print_json(estimated.as_dict())

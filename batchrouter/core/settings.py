@@ -23,6 +23,7 @@ RouterName = Literal["rules", "llm"]
 Feature = Literal["tools", "vision", "json_schema"]
 
 DEFAULT_GATEWAY = "default"
+ROUTER_CHAINS: tuple[tuple[RouterName, ...], ...] = (("rules",), ("llm",), ("rules", "llm"))
 FOUND_CONCURRENCY_MOST = 1_000
 """Where ``concurrency`` is not configured it is found, up to this bound for each model."""
 
@@ -146,13 +147,14 @@ class RoutingSettings(Section):
     escalate: bool = True
     rule: tuple[RuleSettings, ...] = ()
 
-    @model_validator(mode="after")
-    def _chain_makes_sense(self) -> Self:
-        if not self.routers or len(set(self.routers)) != len(self.routers):
-            raise ValueError('router: "rules", "llm", or a list of them, each once')
-        if "llm" in self.routers[:-1]:
-            raise ValueError('router: nothing can follow "llm", which always decides')
-        return self
+    @field_validator("router", mode="before")
+    @classmethod
+    def _is_a_chain(cls, value: Any) -> Any:
+        """A list of one is the same setting as that one."""
+        chain = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
+        if chain not in ROUTER_CHAINS:
+            raise ValueError('must be "rules", "llm" or ["rules", "llm"]')
+        return chain[0] if len(chain) == 1 else chain
 
     @property
     def routers(self) -> tuple[RouterName, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 TYPICAL_BYTES_PER_TOKEN = 4
 TOKENS_PER_REQUEST = 8
 IMAGE_TOKENS_MOST = 3_000
+TIER_NAME_TOKENS = 5
+"""What a model may answer with that is asked for a tier."""
 TYPICAL_OUTPUT_TOKENS = 256
 BYTES_A_TOKEN = 10
 """A token is some five bytes, and stands in the answer and in the response around it."""

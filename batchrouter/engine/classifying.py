@@ -14,13 +14,13 @@ from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.records import Decision, RequestText
 from batchrouter.core.retry import History
+from batchrouter.core.tokens import TIER_NAME_TOKENS
 from batchrouter.engine.asking import Asked, Asking
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
 from batchrouter.ports import AttemptEnd, Classification, Classifier, Decided, Job, RunEnd
 
-REPLY_TOKENS = 5
 _POISON = "the program died three times while it asked the model"
 _WRONG_REQUEST = frozenset({ErrorClass.BAD_REQUEST, ErrorClass.UNSUPPORTED, ErrorClass.MODEL_UNKNOWN})
 
@@ -84,7 +84,7 @@ class Classifying:
         over = self._being_asked[about.key] = asyncio.Event()
         try:
             question = _question(job, about)
-            asked = await self._asking.ask(question, "classify", (self._model.name,), output_cap=REPLY_TOKENS)
+            asked = await self._asking.ask(question, "classify", (self._model.name,), output_cap=TIER_NAME_TOKENS)
             job.attempts_so_far = question.attempts_so_far
             self._take(asked, job, about, lane)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchrouter.core.records import Decision, Record
+from batchrouter.core.records import Decision, Record, RequestText
 from batchrouter.ports import Router
 
 
@@ -20,4 +20,8 @@ class Deciding:
             return Decision(None, f"--no-routing: {record.request.requested_model}", "none")
         if record.pinned_tier:
             return Decision(record.pinned_tier, "pinned by the record or its task", "pin")
-        return self.router.decide(record.text)
+        return self.of_text(record.text)
+
+    def of_text(self, text: RequestText) -> Decision | None:
+        """The decision by the text alone."""
+        return self.router.decide(text) if self.router else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from importlib import resources
 from pathlib import Path
@@ -53,7 +53,7 @@ def overridden(
     settings: Settings,
     *,
     budget: Decimal | None = None,
-    router: str | None = None,
+    router: Sequence[str] | None = None,
     gateway: GatewaySettings | None = None,
 ) -> Settings:
     """The settings with what the command line says instead; ``gateway`` takes the place of every gateway.
@@ -65,7 +65,9 @@ def overridden(
         if budget is not None:
             changes["run"] = RunSettings.model_validate({**dict(settings.run), "budget": budget})
         if router is not None:
-            changes["routing"] = type(settings.routing).model_validate({**dict(settings.routing), "router": router})
+            changes["routing"] = type(settings.routing).model_validate(
+                {**dict(settings.routing), "router": tuple(router)}
+            )
     except ValidationError as error:
         raise ConfigurationError("\n".join(mistakes_of(error))) from None
     if gateway is not None:

@@ -9,7 +9,11 @@ from typing import Any
 from batchrouter.core.pricing import Usage, cost_nano
 from batchrouter.core.records import Decision, Record, Rejection
 from batchrouter.core.settings import Settings, TierSettings
-from batchrouter.core.tokens import TYPICAL_OUTPUT_TOKENS, typical_input_tokens
+from batchrouter.core.tokens import TIER_NAME_TOKENS, TYPICAL_OUTPUT_TOKENS, typical_input_tokens
+from batchrouter.ports import Classification
+
+TYPES_MOST = 100_000
+"""So many types of request are told apart; beyond them each record counts as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class Estimator:
     settings: Settings
     _sums: dict[tuple[str, str], _Sum] = field(default_factory=dict)
     _rejected: int = 0
+    _left_open: int = 0
+    _asked_about: set[bytes] = field(default_factory=set)
+    _asking: _Sum | None = None
 
     def add(self, line: Record | Rejection, decision: Decision | None) -> None:
         """One line of the input with its decision."""
@@ -75,6 +82,9 @@ class Estimator:
             return
         request = line.request
         tier = decision.tier if decision else None
+        if decision and decision.router == "llm":
+            self._left_open += 1
+            tier = self.settings.fallback_tier
         settings = self.settings.tier[tier] if tier else TierSettings(models=(request.requested_model or "",))
         model = settings.models[0]
         cap = request.max_output_tokens or settings.max_output_tokens
@@ -87,12 +97,28 @@ class Estimator:
         total.cost_nano = _plus(total.cost_nano, cost_nano(usage, prices) if prices else None)
         total.baseline_nano = _plus(total.baseline_nano, cost_nano(usage, baseline) if baseline else None)
 
+    def add_question(self, about: Classification) -> None:
+        """A record whose tier a model is asked for, once for each type of request."""
+        if about.key in self._asked_about:
+            return
+        if len(self._asked_about) < TYPES_MOST:
+            self._asked_about.add(about.key)
+        model = self.settings.classifier_model
+        self._asking = total = self._asking or _Sum(model)
+        usage = Usage(typical_input_tokens(about.prompt_bytes), TIER_NAME_TOKENS)
+        prices = self.settings.prices[model]
+        total.input_tokens += usage.input_tokens
+        total.output_tokens += usage.output_tokens
+        total.cost_nano = _plus(total.cost_nano, cost_nano(usage, prices) if prices else None)
+
     def estimate(self) -> Estimate:
         """The figures of everything added so far."""
         records = sum(one.records for one in self._sums.values())
         order = {tier: place for place, tier in enumerate(self.settings.tiers)}
         keys = sorted(self._sums, key=lambda key: (order.get(key[0], len(order)), key[1]))
         rows = tuple(self._row(tier, self._sums[tier, model], records) for tier, model in keys)
+        if self._asking:
+            rows += (self._row("routing", self._asking, records),)
         return Estimate(rows, self._total(rows, records), self._rejected, self.settings.currency, self._assumptions())
 
     def _row(self, tier: str, one: _Sum, records: int) -> EstimateRow:
@@ -103,7 +129,7 @@ class Estimator:
             input_tokens=one.input_tokens,
             output_tokens=one.output_tokens,
             cost_nano=one.cost_nano,
-            share=round(100 * one.records / records, 1),
+            share=round(100 * one.records / records, 1) if records else 0.0,
             time_s=self._time_s(one),
             baseline_nano=one.baseline_nano,
             saved_nano=_minus(one.baseline_nano, one.cost_nano),
@@ -151,6 +177,11 @@ class Estimator:
             "each record is answered once, by the first model of its tier; nothing cached, retried or escalated",
             f"baseline: {baseline}, with the same tokens",
         ]
+        if self._left_open:
+            lines.append(
+                f"{self._left_open:,} records whose tier {settings.classifier_model} decides count as"
+                f" {settings.fallback_tier}; it is asked once a type of request, nothing remembered from earlier runs"
+            )
         if unlimited:
             lines.append(f"no rpm or tpm configured, so no time for: {', '.join(unlimited)}")
         return tuple(lines)

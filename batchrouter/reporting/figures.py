@@ -69,6 +69,22 @@ class FrequentError:
 
 
 @dataclass(frozen=True, slots=True)
+class RememberedDecision:
+    """The tier of a type of request as a model decided it, and the record for which it was decided.
+
+    ``kind`` says what makes the type: ``task`` (then ``task`` is its name), ``template`` or ``text``.
+    """
+
+    kind: str
+    task: str | None
+    tier: str
+    model: str
+    run: int
+    line: int
+    decided_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCall:
     """A call in flight, and for how long."""
 
@@ -79,16 +95,39 @@ class OpenCall:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutingFigures:
+    """Decisions of a model: records for which it was ``asked``, or whose type was remembered, or that fell back.
+
+    ``calls`` are all that were made for it, failed ones included; ``cost`` is what they cost, ``share_pct`` of all costs.
+    """
+
+    asked: int
+    cached: int
+    fallback: int
+    calls: int
+    cost: float | None
+    share_pct: float | None
+
+    @property
+    def hit_rate_pct(self) -> float | None:
+        """Share of the decisions that were remembered."""
+        records = self.asked + self.cached + self.fallback
+        return round(100 * self.cached / records, 2) if records else None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that a report of one run shows.
 
-    ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency.
+    ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency. ``routing`` None: no model was asked
+    for a tier.
     """
 
     run: RunSummary
     tiers: tuple[TierSummary, ...]
     errors: tuple[FrequentError, ...]
     found_limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    routing: RoutingFigures | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -96,6 +135,7 @@ class Summary:
             "run": dataclasses.asdict(self.run),
             "tiers": [dataclasses.asdict(tier) for tier in self.tiers],
             "found_limits": self.found_limits,
+            "routing": dataclasses.asdict(self.routing) if self.routing else None,
         }
 
 
@@ -148,7 +188,14 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
     try:
         rows = connection.execute(_TIERS, (run, run))
         tiers = tuple(TierSummary(**dict(row)) for row in rows)
-        return Summary(run_summary(connection, run), tiers, top_errors(connection, run), found_limits(connection, run))
+        figures = run_summary(connection, run)
+        return Summary(
+            figures,
+            tiers,
+            top_errors(connection, run),
+            found_limits(connection, run),
+            routing_figures(connection, figures),
+        )
     finally:
         connection.execute("COMMIT")
 
@@ -157,6 +204,19 @@ def found_limits(connection: sqlite3.Connection, run: int) -> dict[str, dict[str
     """What the calls of a run told of limits that nobody configured: model -> rpm, tpm, concurrency."""
     found = connection.execute("SELECT found_limits FROM runs WHERE run = ?", (run,)).fetchone()[0]
     return json.loads(found) if found else {}
+
+
+def routing_figures(connection: sqlite3.Connection, run: RunSummary) -> RoutingFigures | None:
+    """What a model's decisions came to; None where none was asked."""
+    rows = connection.execute("SELECT origin, records FROM decision_counters WHERE run = ?", (run.run,))
+    records: dict[str, int] = dict(rows.fetchall())
+    sql = "SELECT coalesce(sum(attempts), 0) FROM attempt_counters WHERE run = ? AND purpose = 'classify'"
+    (calls,) = connection.execute(sql, (run.run,)).fetchone()
+    if not (records or calls):
+        return None
+    share = round(100 * run.classify_cost / run.cost, 2) if run.classify_cost is not None and run.cost else None
+    asked, cached, fallback = (records.get(origin, 0) for origin in ("asked", "cache", "fallback"))
+    return RoutingFigures(asked, cached, fallback, calls, run.classify_cost, share)
 
 
 def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[FrequentError, ...]:
@@ -170,6 +230,14 @@ def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST
         (run, most),
     )
     return tuple(FrequentError(row[0] or "", row[1] or "", row[2], row[3]) for row in rows)
+
+
+def remembered_decisions(connection: sqlite3.Connection) -> list[RememberedDecision]:
+    """What models decided for types of requests, the newest first."""
+    rows = connection.execute(
+        "SELECT kind, task, tier, model, run, line, decided_at FROM decision_cache ORDER BY decided_at DESC, run, line"
+    )
+    return [RememberedDecision(*row) for row in rows]
 
 
 def oldest_open_calls(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[OpenCall, ...]:

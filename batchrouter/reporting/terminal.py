@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from batchrouter.core.findings import Finding
 from batchrouter.core.money import NANO, format_amount
 from batchrouter.core.records import Decision
-from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
+from batchrouter.reporting.figures import RememberedDecision, RunStatus, RunSummary, Summary, TierSummary
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ERROR_LENGTH_MOST = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_TYPES = {"template": "a template", "text": "requests that begin like that one"}
 _LEVELS = {"ok": ("ok", "green"), "warning": ("look", "yellow"), "error": ("wrong", "red")}
 
 
@@ -63,7 +64,7 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     console.print(f"  {printable(run.input)}  ", end="")
     console.print(_state(run), style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
     console.print(_counts(run))
-    for label, value in _amounts(run):
+    for label, value in (*_amounts(run), *_routing(summary)):
         console.print(f"  {label:<20}{value}")
     if summary.tiers:
         console.print()
@@ -114,6 +115,20 @@ def _amounts(run: RunSummary) -> list[tuple[str, str]]:
     else:
         lines.append(("possibly paid twice", "nothing"))
     return lines
+
+
+def _routing(summary: Summary) -> Iterator[tuple[str, str]]:
+    routing = summary.routing
+    if routing is None:
+        return
+    share = "" if routing.share_pct is None else f", {routing.share_pct:.1f} % of the cost"
+    yield (
+        "routing",
+        f"{money(routing.cost, summary.run.currency)}{share}  ({_calls(routing.calls)} to the model that decides)",
+    )
+    hits = "" if routing.hit_rate_pct is None else f" ({routing.hit_rate_pct:.1f} %)"
+    fallback = f", {routing.fallback:,} fell back" if routing.fallback else ""
+    yield "decisions", f"{routing.asked:,} asked for, {routing.cached:,} remembered{hits}{fallback}"
 
 
 def _calls(number: int) -> str:
@@ -224,6 +239,20 @@ def decision_line(decision: Decision | None, reason: str = "") -> str:
     if decision is None:
         return f"-  ({printable(reason)})"
     return f"{printable(decision.tier or '-')}  ({printable(decision.reason)})"
+
+
+def print_remembered(remembered: Sequence[RememberedDecision], file: IO[str]) -> None:
+    """A line for each type of request whose tier a model decided: what makes the type, and where it was decided."""
+    console = _console(file)
+    if not remembered:
+        console.print("no decisions are remembered: `run --router llm` makes them")
+        return
+    table = _table("type", "tier", "decided by", "for the record", "at", left=5)
+    for one in remembered:
+        kind = f"task {one.task}" if one.task is not None else _TYPES[one.kind]
+        where = f"run {one.run}, line {one.line}"
+        table.add_row(printable(kind), printable(one.tier), printable(one.model), where, one.decided_at[:19])
+    console.print(table)
 
 
 def print_findings(findings: Sequence[Finding], file: IO[str]) -> None:

@@ -1,24 +1,8 @@
-"""Decisions that are remembered across runs: reading, trimming, showing and clearing them."""
+"""Decisions that are remembered across runs: reading, trimming and clearing them."""
 
 from __future__ import annotations
 
-import sqlite3
-from dataclasses import dataclass
-
 import aiosqlite
-
-
-@dataclass(frozen=True, slots=True)
-class RememberedDecision:
-    """A row of ``decision_cache``: the tier of a type of request, and the record for which it was decided."""
-
-    kind: str
-    task: str | None
-    tier: str
-    model: str
-    run: int
-    line: int
-    decided_at: str
 
 
 async def remembered(connection: aiosqlite.Connection, *, since: str, most: int) -> dict[bytes, str]:
@@ -32,14 +16,6 @@ async def remembered(connection: aiosqlite.Connection, *, since: str, most: int)
     await connection.commit()
     rows = await connection.execute_fetchall("SELECT key, tier FROM decision_cache ORDER BY decided_at")
     return {row[0]: row[1] for row in rows}
-
-
-def all_remembered(connection: sqlite3.Connection) -> list[RememberedDecision]:
-    """Every decision that is remembered, the newest first."""
-    rows = connection.execute(
-        "SELECT kind, task, tier, model, run, line, decided_at FROM decision_cache ORDER BY decided_at DESC, run, line"
-    )
-    return [RememberedDecision(*row) for row in rows]
 
 
 async def forget_all(connection: aiosqlite.Connection) -> int:

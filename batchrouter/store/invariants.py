@@ -150,7 +150,8 @@ INVARIANTS = {
         LEFT JOIN tiers decided ON decided.run = r.run AND decided.tier = d.tier
         LEFT JOIN tiers present ON present.run = r.run AND present.tier = r.tier
         WHERE CASE WHEN d.line IS NULL THEN r.tier IS NOT NULL OR r.state IN ('done', 'failed')
-            ELSE r.state = 'rejected' OR d.reason = '' OR (d.tier IS NULL) <> (d.router = 'none') OR d.router NOT IN ('rules', 'pin', 'none')
+            ELSE r.state = 'rejected' OR d.reason = '' OR (d.tier IS NULL) <> (d.router = 'none') OR d.router NOT IN ('rules', 'llm', 'pin', 'none')
+                OR (d.router = 'llm') <> (d.origin IS NOT NULL)
                 OR (d.tier IS NULL) <> (r.tier IS NULL) OR (d.tier IS NOT NULL AND (present.place >= decided.place) IS NOT 1) END
         UNION ALL SELECT 'run ' || d.run || ', line ' || d.line FROM decisions d
         LEFT JOIN records r ON r.run = d.run AND r.line = d.line WHERE r.line IS NULL""",
@@ -176,7 +177,7 @@ INVARIANTS = {
         WHERE a.purpose = 'answer' AND a.state = 'ok' AND a.error_class IS NULL AND s.state IS NOT 'done'""",
     "each failure without an answer of its own has its cause": """
         SELECT 'run ' || s.run || ', line ' || s.line FROM results s
-        LEFT JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.generation = s.generation
+        LEFT JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.generation = s.generation AND a.purpose = 'answer'
         WHERE s.attempt IS NULL AND s.state = 'failed'
         GROUP BY s.run, s.line, s.generation HAVING CASE s.error_class
             WHEN 'poison' THEN total(a.error_class = 'crash') < 3
@@ -197,16 +198,34 @@ INVARIANTS = {
                 lag(b.state) OVER w AS state_before
             FROM attempts b LEFT JOIN tiers t ON t.run = b.run AND t.tier = b.tier
             LEFT JOIN decisions d ON d.run = b.run AND d.line = b.line
-            WINDOW w AS (PARTITION BY b.run, b.line ORDER BY b.attempt)) a
+            WHERE b.purpose = 'answer' WINDOW w AS (PARTITION BY b.run, b.line ORDER BY b.attempt)) a
         LEFT JOIN tiers first ON first.run = a.run AND first.tier = a.decided
         LEFT JOIN records r ON r.run = a.run AND r.line = a.line
         LEFT JOIN tiers last ON last.run = a.run AND last.tier = r.tier
         WHERE a.generation < a.generation_before OR a.state_before = 'open' OR (a.place IS NULL) <> (a.decided IS NULL) OR a.place < first.place
             OR (a.generation = a.generation_before AND a.place < a.place_before)
             OR (a.generation = r.generation AND a.place > last.place)""",
-    "each attempt ran under a configuration of its run, and asked for an answer": f"""
-        SELECT {_ATTEMPT} FROM attempts a LEFT JOIN run_configs c ON c.config = a.config
-        WHERE c.run IS NOT a.run OR a.purpose <> 'answer'""",
+    "each attempt ran under a configuration of its run": f"""
+        SELECT {_ATTEMPT} FROM attempts a LEFT JOIN run_configs c ON c.config = a.config WHERE c.run IS NOT a.run""",
+    "a model was asked for the tier before the first answer, and once with success where it decided": """
+        SELECT 'run ' || run || ', line ' || line FROM (
+            SELECT a.run, a.line, max(iif(a.purpose = 'classify', a.attempt, 0)) AS last_question,
+                min(iif(a.purpose = 'answer', a.attempt, NULL)) AS first_answer,
+                total(a.purpose = 'classify' AND a.state = 'ok') AS replies,
+                total(a.purpose = 'classify' AND (a.tier IS NOT NULL OR d.router IN ('rules', 'pin', 'none'))) AS misplaced,
+                d.origin FROM attempts a LEFT JOIN decisions d ON d.run = a.run AND d.line = a.line GROUP BY a.run, a.line)
+        WHERE last_question > first_answer OR misplaced > 0 OR replies > 1 OR (replies = 1 AND origin NOT IN ('asked', 'fallback'))
+        UNION ALL SELECT 'run ' || d.run || ', line ' || d.line FROM decisions d WHERE d.origin = 'asked' AND NOT EXISTS
+            (SELECT 1 FROM attempts a WHERE a.run = d.run AND a.line = d.line AND a.purpose = 'classify' AND a.state = 'ok')""",
+    "counters of decisions agree with the decisions": """
+        SELECT 'run ' || run || ', ' || origin FROM (
+            SELECT run, origin, 1 AS n FROM decisions WHERE origin IS NOT NULL
+            UNION ALL SELECT run, origin, -records FROM decision_counters)
+        GROUP BY run, origin HAVING sum(n) <> 0""",
+    "each remembered decision was made by a model for a record": """
+        SELECT 'run ' || c.run || ', line ' || c.line FROM decision_cache c
+        LEFT JOIN decisions d ON d.run = c.run AND d.line = c.line
+        WHERE d.router IS NOT 'llm' OR d.origin IS NOT 'asked' OR d.tier IS NOT c.tier""",
     "calls are open only while their run is running": """
         SELECT 'run ' || a.run || ', line ' || a.line FROM attempts a JOIN runs u ON u.run = a.run
         WHERE a.state = 'open' AND u.state <> 'running'""",

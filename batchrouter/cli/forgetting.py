@@ -1,7 +1,8 @@
-"""The command that deletes: stored texts, for good."""
+"""Commands that delete: stored texts, for good; remembered decisions."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import click
@@ -83,4 +84,37 @@ def _can_be_asked() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-COMMANDS = (purge,)
+@click.command(short_help="Decisions of a model that are remembered; --clear forgets them.")
+@click.option("--clear", is_flag=True, help="Forget them all: the model is asked anew.")
+@common_options
+def cache(clear: bool, common: Common) -> int:  # noqa: FBT001
+    """Show which types of request the LLM router need not ask about again, and what was decided.
+
+    \b
+    batchrouter cache --db night.db
+    batchrouter cache --clear --db night.db
+    """
+    from batchrouter import api  # noqa: PLC0415
+    from batchrouter.reporting import terminal  # noqa: PLC0415
+
+    db = common.database()
+    if clear:
+        forgotten = run_to_end(api.clear_cache(db))
+        if common.as_json:
+            print_json({"cleared": forgotten})
+        else:
+            click.echo(f"{_decisions(forgotten)} forgotten")
+        return ExitCode.OK
+    remembered = api.cached_decisions(db)
+    if common.as_json:
+        print_json({"decisions": [dataclasses.asdict(one) for one in remembered]})
+    else:
+        terminal.print_remembered(remembered, sys.stdout)
+    return ExitCode.OK
+
+
+def _decisions(count: int) -> str:
+    return "1 decision" if count == 1 else f"{count:,} decisions"
+
+
+COMMANDS = (purge, cache)
