@@ -77,10 +77,8 @@ def pipeline(
             context,
             classifier,
             Asking(context, models, calling, watch),
-            models[classifier.model],
             lanes,
             text_of=_text_of,
-            concurrency=concurrency,
         )
     return Pipeline(
         context, intake, lanes, dispatcher, models, settling, gate, classifying=classifying, duration_s=duration_s

@@ -18,9 +18,10 @@ from batchrouter.core.tokens import TIER_NAME_TOKENS
 from batchrouter.engine.asking import Asked, Asking
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
-from batchrouter.engine.model import ModelState
 from batchrouter.ports import AttemptEnd, Classification, Classifier, Decided, Job, RunEnd
 
+WAITING_MOST = 1_000
+"""Records that may wait for a question that is open, while those behind them are decided by what is known."""
 _POISON = "the program died three times while it asked the model"
 _WRONG_REQUEST = frozenset({ErrorClass.BAD_REQUEST, ErrorClass.UNSUPPORTED, ErrorClass.MODEL_UNKNOWN})
 
@@ -33,30 +34,25 @@ class Classifying:
         context: RunContext,
         classifier: Classifier,
         asking: Asking,
-        model: ModelState,
         lanes: Mapping[str | None, TierLane],
         *,
         text_of: Callable[[Job], RequestText],
-        concurrency: int | None,
     ) -> None:
         self._ledger = context.ledger
         self._observer = context.observer
         self._stop = context.stop
         self._classifier = classifier
         self._asking = asking
-        self._model = model
+        self._model = classifier.model
         self._lanes = lanes
         self._text_of = text_of
-        self._cap = concurrency
         self._being_asked: dict[bytes, asyncio.Event] = {}
         self._was_answered = False
 
     async def serve(self, lane: TierLane) -> None:
         """Decide the lane's records until it is closed."""
-        width = self._model.limits.calls_most
-        width = min(width, self._cap) if self._cap else width
         async with asyncio.TaskGroup() as workers:
-            for _ in range(width):
+            for _ in range(WAITING_MOST):
                 workers.create_task(self._work(lane))
 
     async def _work(self, lane: TierLane) -> None:
@@ -84,7 +80,7 @@ class Classifying:
         over = self._being_asked[about.key] = asyncio.Event()
         try:
             question = _question(job, about)
-            asked = await self._asking.ask(question, "classify", (self._model.name,), output_cap=TIER_NAME_TOKENS)
+            asked = await self._asking.ask(question, "classify", (self._model,), output_cap=TIER_NAME_TOKENS)
             job.attempts_so_far = question.attempts_so_far
             self._take(asked, job, about, lane)
         finally:
@@ -111,7 +107,7 @@ class Classifying:
         outcome = asked.outcome
         if outcome and outcome.error in _WRONG_REQUEST and not self._was_answered:
             self._ledger.settle(asked.end)
-            self._stop.request(_cannot_be_asked(self._model.name, outcome))
+            self._stop.request(_cannot_be_asked(self._model, outcome))
             lane.release(job)
             return
         self._decide(job, lane, self._classifier.unanswered(about, "the model gave no answer"), asked.end)
@@ -127,7 +123,7 @@ class Classifying:
         tier = decision.tier
         if tier is None:
             raise AssertionError("a decision of the LLM router has a tier")
-        self._ledger.settle(end, decided=Decided(job.line, decision, self._model.name, about))
+        self._ledger.settle(end, decided=Decided(job.line, decision, self._model, about))
         job.tier = job.decided_tier = tier
         job.history = History()
         self._observer.moved(None, tier)

@@ -52,7 +52,8 @@ class LlmRouter:
     def question(self, text: RequestText) -> Classification:
         """What to ask the model about a request."""
         kind, value = self._type(text)
-        content = orjson.dumps({"request": text.last_user[:ASKED_CHARACTERS]}).decode()
+        beginning = text.last_user[:ASKED_CHARACTERS].encode("utf-8", "replace").decode()
+        content = orjson.dumps({"request": beginning}).decode()
         messages = [{"role": "system", "content": self._system}, {"role": "user", "content": content}]
         return Classification(
             key=self._key(kind, value),
