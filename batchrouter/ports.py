@@ -77,7 +77,8 @@ class Classifier(Protocol):
 class Job:
     """A claimed record with all that an attempt needs.
 
-    ``decided_tier`` is where its router sent it first, ``retry_cost`` what its next attempt takes from the retry quota.
+    ``decided_tier`` is where its router sent it first, ``retry_cost`` what its next attempt takes from the retry quota,
+    ``digest`` what identical requests have in common, where their answers are reused.
     """
 
     line: int
@@ -96,6 +97,7 @@ class Job:
     attempts_so_far: int = 0
     history: History = field(default_factory=History)
     retry_cost: int = 0
+    digest: bytes | None = None
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -161,8 +163,21 @@ class AttemptEnd(msgspec.Struct, frozen=True, gc=False):
     ended_at: str
 
 
+class Reusable(msgspec.Struct, frozen=True, gc=False):
+    """An answer that exists, and the record whose answer it is."""
+
+    run: int
+    line: int
+    model: str
+    outcome: Outcome
+
+
 class ResultRow(msgspec.Struct, frozen=True, gc=False):
-    """A record's final outcome."""
+    """A record's final outcome.
+
+    ``reused``: (run, line) of the record whose answer it is, if it is another's. ``digest``: what identical requests
+    have in common, where this answer may be given again.
+    """
 
     line: int
     generation: int
@@ -176,6 +191,8 @@ class ResultRow(msgspec.Struct, frozen=True, gc=False):
     escalated_from: str | None
     baseline_nano: int | None
     finished_at: str
+    reused: tuple[int, int] | None = None
+    digest: bytes | None = None
 
 
 class TierMove(msgspec.Struct, frozen=True, gc=False):
@@ -217,6 +234,12 @@ class Ledger(Protocol):
 
         It does not wait: what is queued is bounded, because each worker's next ``open`` waits for it too.
         """
+
+    def tell(self, news: Callable[[], None]) -> None:
+        """Tell so when everything queued so far is durable."""
+
+    async def reusable(self, digest: bytes, *, across_runs: bool) -> Reusable | None:
+        """The answer to an identical request, of this run or of any run that is as real, or as simulated, as this one."""
 
     async def flush(self) -> None:
         """Return when everything queued so far is durable."""

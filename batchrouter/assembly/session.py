@@ -153,6 +153,7 @@ class Session:
         )
         pipeline = wiring.pipeline(
             context,
+            plan.run.run,
             intake,
             routed=not input_options.no_routing,
             classifier=routing.classifier,

@@ -25,6 +25,7 @@ from batchrouter.engine.model import ModelState
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.pipeline import IntakePlan, Pipeline
 from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.reusing import Reuse
 from batchrouter.engine.settling import Settling
 from batchrouter.engine.watching import GatewayWatch
 from batchrouter.intake.parser import read_again
@@ -37,6 +38,7 @@ from batchrouter.routing.rules import RuleRouter
 
 def pipeline(
     context: RunContext,
+    run: int,
     intake: IntakePlan,
     *,
     routed: bool,
@@ -51,6 +53,8 @@ def pipeline(
     ``sent``: the calls of the last minute, the oldest first.
     """
     gate = RetryGate(context.stop)
+    scope = context.settings.run.reuse
+    reuse = None if scope == "off" else Reuse(context, run, across_runs=scope == "db")
     lanes = {
         tier: TierLane(
             tier,
@@ -60,17 +64,18 @@ def pipeline(
             stop=context.stop,
             up_to_line=up_to_line,
             purpose="classify" if tier is None and classifier else "answer",
+            let_go=reuse.released if reuse else None,
         )
         for tier in _tiers(context.settings, routed=routed, classifier=classifier)
     }
     watch = GatewayWatch(context)
-    settling = Settling(context, lanes, gate, watch)
+    settling = Settling(context, lanes, gate, watch, reuse)
     models = _models(context)
     for call in sent:
         if call.model in models:
             models[call.model].pacing.recall(call.age_s, call.tokens)
     calling = Calling(context, concurrency=concurrency)
-    dispatcher = InProcessDispatcher(context, models, calling, settling, concurrency=concurrency)
+    dispatcher = InProcessDispatcher(context, models, calling, settling, reuse, concurrency=concurrency)
     classifying = None
     if classifier:
         classifying = Classifying(

@@ -180,6 +180,7 @@ class RunSettings(Section):
 
     budget: Amount | None = None
     max_attempts: int = Field(default=5, ge=1, le=50)
+    reuse: Literal["off", "run", "db"] = "off"
     keep_requests: Literal["always", "until_done"] = "always"
     baseline: str = "top"
 

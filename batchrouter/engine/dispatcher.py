@@ -12,6 +12,7 @@ from batchrouter.engine.calling import Calling, NotMade
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
+from batchrouter.engine.reusing import Reuse
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import Job, RunEnd
 
@@ -27,6 +28,7 @@ class InProcessDispatcher:
         models: Mapping[str, ModelState],
         calling: Calling,
         settling: Settling,
+        reuse: Reuse | None,
         *,
         concurrency: int | None,
     ) -> None:
@@ -36,6 +38,7 @@ class InProcessDispatcher:
         self._models = models
         self._settling = settling
         self._calling = calling
+        self._reuse = reuse
         self._cap = concurrency
 
     async def serve(self, lane: TierLane) -> None:
@@ -51,6 +54,8 @@ class InProcessDispatcher:
         while job := await lane.next_job():
             if job.history.is_poison:
                 self._settling.fail(job, lane, ErrorClass.POISON, _POISON)
+            elif self._reuse and not await self._reuse.must_ask(job, lane, self._first_output_cap(job)):
+                continue
             elif model := self._choose(job, lane):
                 async with model.pacing.place:
                     await self._attempt(job, model, lane)
@@ -62,9 +67,11 @@ class InProcessDispatcher:
 
     def _output_cap(self, job: Job) -> int:
         """The record's own cap, or the tier's, doubled once where it truncated an answer."""
-        if job.max_output_tokens is not None:
-            return job.max_output_tokens
-        return self._tier(job).max_output_tokens * (2 if job.history.truncated else 1)
+        raised = job.max_output_tokens is None and job.history.truncated
+        return self._first_output_cap(job) * (2 if raised else 1)
+
+    def _first_output_cap(self, job: Job) -> int:
+        return self._tier(job).max_output_tokens if job.max_output_tokens is None else job.max_output_tokens
 
     def _choose(self, job: Job, lane: TierLane) -> ModelState | None:
         """The tier's first model that can take the record and is not down; None when the job was sent elsewhere."""

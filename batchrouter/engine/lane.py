@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Callable
 
 from batchrouter.core.quota import RETRY_COST
 from batchrouter.engine.retrying import RetryGate
@@ -36,9 +37,12 @@ class TierLane:
         stop: Stop,
         up_to_line: int | None,
         purpose: Purpose = "answer",
+        let_go: Callable[[Job], None] | None = None,
     ) -> None:
         self.tier = tier
         self._purpose = purpose
+        self._let_go = let_go
+        self._rows_wait = False
         self._gate = gate
         self._ledger = ledger
         self._clock = clock
@@ -76,7 +80,7 @@ class TierLane:
                 return self._arrived.popleft()
             if self._wants_rows:
                 await self._fetch()
-            elif self._page:
+            elif self._page and not self._rows_wait:
                 return self._page.popleft()
             else:
                 await self._wait()
@@ -85,7 +89,7 @@ class TierLane:
     @property
     def _wants_rows(self) -> bool:
         """Whether the next page should be read, by whoever asks first: the others go on with the rest of this one."""
-        if self._dry or (self._is_second_pass and len(self._retries) > WAITING_MOST):
+        if self._dry or self._rows_wait or (self._is_second_pass and len(self._retries) > WAITING_MOST):
             return False
         return len(self._page) <= PAGE_RECORDS // 2
 
@@ -204,6 +208,8 @@ class TierLane:
         self._claimed.discard(job.line)
         self._last_let_go = max(self._last_let_go, job.line)
         self._gate.released(job.line)
+        if self._let_go:
+            self._let_go(job)
         self._note_idle()
 
     def put_aside(self, job: Job) -> None:
@@ -240,7 +246,7 @@ class TierLane:
     @property
     def has_only_retries(self) -> bool:
         """Whether nothing is known that was not tried yet."""
-        if self._parked:
+        if self._parked or self._rows_wait:
             return True
         return not self._page and not self._arrived and (self._dry or self._is_second_pass)
 
@@ -255,9 +261,20 @@ class TierLane:
         self.wake()
         return True
 
-    def hold(self) -> None:
+    def hold(self, job: Job) -> None:
         """A claimed job waits for something outside the lane."""
+        if self._let_go:
+            self._let_go(job)
         self._note_idle()
+
+    def hold_rows(self) -> None:
+        """Take no more rows for now: too many records wait for the answer of another."""
+        self._rows_wait = True
+
+    def go_on_with_rows(self) -> None:
+        """Some of them have it."""
+        self._rows_wait = False
+        self.wake()
 
     def _note_idle(self) -> None:
         if self._dry or self._parked:

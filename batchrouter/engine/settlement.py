@@ -99,4 +99,5 @@ def _result(
         escalated_from=job.decided_tier if job.decided_tier != job.tier else None,
         baseline_nano=baseline,
         finished_at=now,
+        digest=job.digest if state == "done" else None,
     )

@@ -13,6 +13,7 @@ from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
 from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.reusing import Reuse
 from batchrouter.engine.settlement import Settlement, failure, settle
 from batchrouter.engine.watching import GatewayWatch, hint_of
 from batchrouter.ports import AttemptEnd, Job, ResultRow, RunEnd, TierMove
@@ -22,8 +23,14 @@ class Settling:
     """What happens after each attempt, for all lanes of a run."""
 
     def __init__(
-        self, context: RunContext, lanes: Mapping[str | None, TierLane], gate: RetryGate, watch: GatewayWatch
+        self,
+        context: RunContext,
+        lanes: Mapping[str | None, TierLane],
+        gate: RetryGate,
+        watch: GatewayWatch,
+        reuse: Reuse | None,
     ) -> None:
+        self._reuse = reuse
         self._settings = context.settings
         self._ledger = context.ledger
         self._budgeting = context.budgeting
@@ -106,10 +113,12 @@ class Settling:
         if result.error_class == ErrorClass.BAD_REQUEST and not self._alike.decided:
             self._ledger.settle(settlement.end)
             self._held.append((job, result, lane))
-            lane.hold()
+            lane.hold(job)
             return
         self._ledger.settle(settlement.end, result)
         self._observer.finished(job.tier, result.state, result.baseline_nano)
+        if self._reuse and result.state == "done":
+            self._reuse.answered(job, result)
         lane.release(job)
 
     def release_held(self) -> None:

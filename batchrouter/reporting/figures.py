@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchrouter.core.errors import ExitCode, InputMissing
+from batchrouter.core.money import NANO
 
 LISTED_MOST = 5
 
@@ -116,6 +117,14 @@ class RoutingFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ReuseFigures:
+    """Records that got the answer of an identical request, and what that had cost (None: not known of all of them)."""
+
+    records: int
+    saved: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that a report of one run shows.
 
@@ -128,6 +137,7 @@ class Summary:
     errors: tuple[FrequentError, ...]
     found_limits: dict[str, dict[str, int]] = field(default_factory=dict)
     routing: RoutingFigures | None = None
+    reuse: ReuseFigures | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -136,6 +146,7 @@ class Summary:
             "tiers": [dataclasses.asdict(tier) for tier in self.tiers],
             "found_limits": self.found_limits,
             "routing": dataclasses.asdict(self.routing) if self.routing else None,
+            "reuse": dataclasses.asdict(self.reuse) if self.reuse else None,
         }
 
 
@@ -195,6 +206,7 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             top_errors(connection, run),
             found_limits(connection, run),
             routing_figures(connection, figures),
+            reuse_figures(connection, run),
         )
     finally:
         connection.execute("COMMIT")
@@ -217,6 +229,12 @@ def routing_figures(connection: sqlite3.Connection, run: RunSummary) -> RoutingF
     share = round(100 * run.classify_cost / run.cost, 2) if run.classify_cost is not None and run.cost else None
     asked, cached, fallback = (records.get(origin, 0) for origin in ("asked", "cache", "fallback"))
     return RoutingFigures(asked, cached, fallback, calls, run.classify_cost, share)
+
+
+def reuse_figures(connection: sqlite3.Connection, run: int) -> ReuseFigures | None:
+    """What identical requests saved; None where nothing was reused."""
+    row = connection.execute("SELECT records, cost_nano, unpriced FROM reuse_counters WHERE run = ?", (run,)).fetchone()
+    return ReuseFigures(row[0], None if row[2] else row[1] / NANO) if row else None
 
 
 def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[FrequentError, ...]:

@@ -64,7 +64,7 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     console.print(f"  {printable(run.input)}  ", end="")
     console.print(_state(run), style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
     console.print(_counts(run))
-    for label, value in (*_amounts(run), *_routing(summary)):
+    for label, value in (*_amounts(run), *_apart(summary)):
         console.print(f"  {label:<20}{value}")
     if summary.tiers:
         console.print()
@@ -117,7 +117,10 @@ def _amounts(run: RunSummary) -> list[tuple[str, str]]:
     return lines
 
 
-def _routing(summary: Summary) -> Iterator[tuple[str, str]]:
+def _apart(summary: Summary) -> Iterator[tuple[str, str]]:
+    if reuse := summary.reuse:
+        answers = "1 answer" if reuse.records == 1 else f"{reuse.records:,} answers"
+        yield "saved by reuse", f"{money(reuse.saved, summary.run.currency)}  ({answers} of identical requests)"
     routing = summary.routing
     if routing is None:
         return

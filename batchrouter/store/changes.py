@@ -84,6 +84,16 @@ INSERT_RESULTS = _insert(
     *(*_KEY, "generation", "state", "attempt", "tier", "model", "answer", "finish_reason", "response"),
     *("error_class", "error", "escalated_from", "baseline_nano", "finished_at"),
 )
+INSERT_REUSED = _insert(
+    "results",
+    *(*_KEY, "generation", "state", "attempt", "tier", "model", "answer", "finish_reason", "response"),
+    *("error_class", "error", "escalated_from", "baseline_nano", "finished_at", "reused_run", "reused_line"),
+)
+_OFFER, _OFFERED_COLUMNS = _insert("reusable", "digest", *_KEY, "generation")
+OFFER_FOR_REUSE = (
+    f"{_OFFER} ON CONFLICT DO UPDATE SET run = excluded.run, line = excluded.line, generation = excluded.generation",
+    _OFFERED_COLUMNS,
+)
 FINISH_RECORDS = _update("records", _KEY, ("state", "tier"), only="records.state = 'queued'")
 MOVE_RECORDS = (
     "UPDATE records SET tier = v.column3 FROM (VALUES {rows}) AS v WHERE records.run = v.column1 AND records.line = v.column2 AND records.state = 'queued'",
@@ -119,6 +129,8 @@ class Changes:
     started: list[Row] = field(default_factory=list)
     ended: list[Row] = field(default_factory=list)
     results: list[Row] = field(default_factory=list)
+    reused: list[Row] = field(default_factory=list)
+    reusable: list[Row] = field(default_factory=list)
     finished: list[Row] = field(default_factory=list)
     moved: dict[int, Row] = field(default_factory=dict)
     cleared: list[Row] = field(default_factory=list)
@@ -225,7 +237,12 @@ class Changes:
 
     def finish(self, result: ResultRow) -> None:
         """A record's final outcome and state."""
-        self.results.append((self.run, *_result_columns(result)))
+        if result.reused:
+            self.reused.append((self.run, *_result_columns(result), *result.reused))
+        else:
+            self.results.append((self.run, *_result_columns(result)))
+        if result.digest:
+            self.reusable.append((result.digest, self.run, result.line, result.generation))
         self.finished.append((self.run, result.line, result.state, result.tier))
         if self.clear_requests and result.state == "done":
             self.cleared.append((self.run, result.line))
@@ -255,6 +272,8 @@ class Changes:
             (INSERT_ATTEMPTS, self.started),
             (END_ATTEMPTS, self.ended),
             (INSERT_RESULTS, self.results),
+            (INSERT_REUSED, self.reused),
+            (OFFER_FOR_REUSE, self.reusable),
             (MOVE_RECORDS, list(self.moved.values())),
             (FINISH_RECORDS, self.finished),
             (CLEAR_REQUESTS, self.cleared),

@@ -159,12 +159,25 @@ INVARIANTS = {
         SELECT 'run ' || s.run || ', line ' || s.line FROM results s
         LEFT JOIN decisions d ON d.run = s.run AND d.line = s.line
         WHERE s.escalated_from IS NOT iif(d.tier IS NOT s.tier, d.tier, NULL) OR (CASE s.state
-            WHEN 'done' THEN s.attempt IS NOT NULL AND s.error_class IS NULL AND s.error IS NULL
+            WHEN 'done' THEN (s.attempt IS NULL) = (s.reused_run IS NOT NULL) AND s.error_class IS NULL AND s.error IS NULL
             ELSE s.error_class IS NOT NULL AND s.error <> '' AND s.baseline_nano IS NULL END) IS NOT 1
-            OR (s.attempt IS NULL AND (s.model IS NOT NULL OR s.answer IS NOT NULL OR s.finish_reason IS NOT NULL
+            OR (s.reused_run IS NULL) <> (s.reused_line IS NULL) OR (s.reused_run IS NOT NULL AND s.state <> 'done')
+            OR (s.attempt IS NULL AND s.reused_run IS NULL AND (s.model IS NOT NULL OR s.answer IS NOT NULL OR s.finish_reason IS NOT NULL
                 OR s.response IS NOT NULL OR s.error_class NOT IN ('rejected', 'unsupported', 'size', 'poison')))
             OR (s.state = 'rejected') <> (s.error_class IS 'rejected')
             OR (s.state = 'rejected' AND (s.tier IS NOT NULL OR s.attempt IS NOT NULL))""",
+    "each reused answer is the one of the record that it names": """
+        SELECT 'run ' || s.run || ', line ' || s.line FROM results s WHERE s.reused_run IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM results o WHERE o.run = s.reused_run AND o.line = s.reused_line AND o.state = 'done'
+                AND o.attempt IS NOT NULL AND o.model = s.model AND (s.response IS NULL OR o.response IS NULL
+                    OR (o.answer IS s.answer AND o.response = s.response AND o.finish_reason IS s.finish_reason)))
+        UNION ALL SELECT 'what can be given again: run ' || o.run || ', line ' || o.line FROM reusable o
+        LEFT JOIN results s ON s.run = o.run AND s.line = o.line AND s.generation = o.generation
+        WHERE s.state IS NOT 'done' OR s.attempt IS NULL""",
+    "counters of reused answers agree with the results": """
+        SELECT 'run ' || run FROM (
+            SELECT run, 1 AS n FROM results WHERE reused_run IS NOT NULL UNION ALL SELECT run, -records FROM reuse_counters)
+        GROUP BY run HAVING sum(n) <> 0""",
     "each result says what its attempt says": """
         SELECT 'run ' || s.run || ', line ' || s.line FROM results s
         LEFT JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.attempt = s.attempt

@@ -22,13 +22,14 @@ import aiosqlite
 
 from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.records import Batch, Decision, Record
-from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Decided, Job, Purpose, ResultRow, TierMove
+from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Decided, Job, Purpose, ResultRow, Reusable, TierMove
 from batchrouter.store import runs
 from batchrouter.store.ballast import Ballast
 from batchrouter.store.changes import Changes
 from batchrouter.store.opening import WritingConnection, reading_beside, storage_failure
 from batchrouter.store.queue import QUEUED_RECORDS, job_of
 from batchrouter.store.rescue import is_written, reopened
+from batchrouter.store.reuse import REUSABLE, reusable_of
 from batchrouter.store.runs import Invocation
 from batchrouter.store.transaction import write
 
@@ -134,6 +135,11 @@ class RunLedger:
         values = (purpose, self._invocation.run, tier, after_line, last, most)
         rows = await self._reader.execute_fetchall(QUEUED_RECORDS, values)
         return [job_of(row) for row in rows]
+
+    async def reusable(self, digest: bytes, *, across_runs: bool) -> Reusable | None:
+        """The answer to an identical request."""
+        rows = list(await self._reader.execute_fetchall(REUSABLE, (self._invocation.run, digest, across_runs)))
+        return reusable_of(rows[0]) if rows else None
 
     async def write_until_closed(self) -> None:
         """The writing task: commit group after group until ``close`` was called and nothing is left."""
