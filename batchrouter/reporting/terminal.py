@@ -118,6 +118,14 @@ def _amounts(run: RunSummary) -> list[tuple[str, str]]:
 
 
 def _apart(summary: Summary) -> Iterator[tuple[str, str]]:
+    if up := summary.escalations:
+        records = "1 record" if up.records == 1 else f"{up.records:,} records"
+        currency = summary.run.currency
+        before = money(up.saved_before, currency)
+        yield "escalated", f"{records}, {money(up.cost, currency)} spent on tiers below the one that answered"
+        yield "", f"{before} saved without that, {money(summary.run.saved, currency)} with it"
+        passages = (f"{one.tier} {one.passed:,} passed, {one.escalated:,} went up" for one in up.tiers)
+        yield "", printable("; ".join(passages))
     if reuse := summary.reuse:
         answers = "1 answer" if reuse.records == 1 else f"{reuse.records:,} answers"
         yield "saved by reuse", f"{money(reuse.saved, summary.run.currency)}  ({answers} of identical requests)"

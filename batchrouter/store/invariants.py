@@ -230,6 +230,16 @@ INVARIANTS = {
         WHERE last_question > first_answer OR misplaced > 0 OR replies > 1 OR (replies = 1 AND origin NOT IN ('asked', 'fallback'))
         UNION ALL SELECT 'run ' || d.run || ', line ' || d.line FROM decisions d WHERE d.origin = 'asked' AND NOT EXISTS
             (SELECT 1 FROM attempts a WHERE a.run = d.run AND a.line = d.line AND a.purpose = 'classify' AND a.state = 'ok')""",
+    "counters of escalations agree with the results and what was spent below": """
+        SELECT 'run ' || run || ', from ' || decided || ' to ' || tier FROM (
+            SELECT s.run, s.escalated_from AS decided, s.tier, s.state, 1 AS n, 0 AS c, 0 AS u FROM results s
+            WHERE s.escalated_from IS NOT NULL
+            UNION ALL SELECT s.run, s.escalated_from, s.tier, s.state, 0, coalesce(a.cost_nano, 0), a.cost_nano IS NULL
+            FROM results s JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.generation = s.generation
+            WHERE s.escalated_from IS NOT NULL AND a.purpose = 'answer' AND a.tier IS NOT s.tier
+                AND a.state IN ('ok', 'error', 'not_sent')
+            UNION ALL SELECT run, decided, tier, state, -results, -below_nano, -unpriced FROM escalation_counters)
+        GROUP BY run, decided, tier, state HAVING sum(n) <> 0 OR sum(c) <> 0 OR sum(u) <> 0""",
     "counters of decisions agree with the decisions": """
         SELECT 'run ' || run || ', ' || origin FROM (
             SELECT run, origin, 1 AS n FROM decisions WHERE origin IS NOT NULL

@@ -26,7 +26,7 @@ _CHARGED = """
 _CALLED = """
     SELECT a.run, a.line, a.attempt, a.purpose, a.tier, a.model, a.gateway, a.config, a.reserved_nano, a.output_cap, c.version,
         q.prompt_bytes, q.images, q.choices, q.max_output_tokens, q.requested_model,
-        total(a.error_class = 'truncated') OVER (PARTITION BY a.run, a.line, a.generation ORDER BY a.attempt
+        total(a.error_class = 'truncated') OVER (PARTITION BY a.run, a.line, a.generation, a.tier ORDER BY a.attempt
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS truncated
     FROM attempts a JOIN run_configs c ON c.config = a.config JOIN requests q ON q.run = a.run AND q.line = a.line"""
 _BASELINES = """
