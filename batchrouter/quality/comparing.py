@@ -15,11 +15,12 @@ import msgspec
 from batchrouter.core.checks import expectation_of, failed_check
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import Answer, ErrorClass, Outcome
+from batchrouter.core.tokens import VERDICT_TOKENS
 from batchrouter.engine.asking import Asked, Asking
 from batchrouter.engine.context import RunContext
 from batchrouter.ports import AttemptEnd, Comparison, Job, JudgementRow, RunEnd
 from batchrouter.quality.equality import equality
-from batchrouter.quality.judging import VERDICT_TOKENS, question, verdict_of, word_of
+from batchrouter.quality.judging import question, verdict_of, word_of
 
 _WRONG_REQUEST = frozenset({ErrorClass.BAD_REQUEST, ErrorClass.UNSUPPORTED, ErrorClass.MODEL_UNKNOWN})
 _NO_ANSWER = Outcome("error", ErrorClass.UNUSABLE, "no answer")

@@ -127,6 +127,8 @@ def _apart(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "", f"{before} saved without that, {money(summary.run.saved, currency)} with it"
         passages = (f"{one.tier} {one.passed:,} passed, {one.escalated:,} went up" for one in up.tiers)
         yield "", printable("; ".join(passages))
+    if summary.run.judge_cost or summary.run.judge_cost is None:
+        yield "evaluations", f"{money(summary.run.judge_cost, summary.run.currency)}  (inside cost, not inside saved)"
     if reuse := summary.reuse:
         answers = "1 answer" if reuse.records == 1 else f"{reuse.records:,} answers"
         yield "saved by reuse", f"{money(reuse.saved, summary.run.currency)}  ({answers} of identical requests)"

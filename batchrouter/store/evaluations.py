@@ -157,14 +157,14 @@ _COST = """
 SELECT coalesce(sum(a.cost_nano), 0) AS cost, coalesce(sum(a.cost_nano IS NULL), 0) AS unpriced
 FROM evaluations e
 JOIN judgements j ON j.evaluation = e.evaluation
-JOIN attempts a ON a.run = j.run AND a.line = j.line AND a.purpose = 'judge' AND a.state <> 'open'
+JOIN attempts a ON a.run = j.run AND a.line = j.line AND a.purpose = 'judge' AND a.state IN ('ok', 'error', 'not_sent')
     AND a.started_at >= e.started_at AND (e.finished_at IS NULL OR a.started_at <= e.finished_at)
 WHERE e.evaluation = ?
 """
 
 
 def cost_nano(connection: sqlite3.Connection, evaluation: int) -> int | None:
-    """What the calls for this sample cost, lost ones at their worst case; None: not known of all of them."""
+    """What the calls for this sample cost; lost ones are not inside. None: not known of all of them."""
     row = connection.execute(_COST, (evaluation,)).fetchone()
     return None if row["unpriced"] else int(row["cost"])
 
