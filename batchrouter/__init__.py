@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from batchrouter.core.version import VERSION
 
 if TYPE_CHECKING:
-    from batchrouter.api import estimate, load_settings, report, results, resume, route, run
+    from batchrouter.api import estimate, evaluate, load_settings, report, results, resume, route, run
     from batchrouter.core.errors import (
         BatchRouterError,
         ConfigurationError,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Interrupted,
         StorageFailed,
     )
-    from batchrouter.core.options import InputOptions, RunOptions
+    from batchrouter.core.options import EvaluationOptions, InputOptions, RunOptions
     from batchrouter.core.records import Decision, Record, Result
     from batchrouter.core.settings import Settings
 
@@ -32,6 +32,7 @@ __all__ = [
     "ConfigurationError",
     "DatabaseUnfit",
     "Decision",
+    "EvaluationOptions",
     "ExitCode",
     "InputMissing",
     "InputOptions",
@@ -44,6 +45,7 @@ __all__ = [
     "StorageFailed",
     "__version__",
     "estimate",
+    "evaluate",
     "load_settings",
     "report",
     "results",

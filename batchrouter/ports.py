@@ -211,6 +211,38 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     about: Classification | None = None
 
 
+class JudgementRow(msgspec.Struct, frozen=True, gc=False):
+    """What is known so far of how a record's answer compares with that of a dearer tier.
+
+    ``forward`` and ``backward`` are the judge's words with our answer first and second. ``verdict`` None: not judged yet.
+    """
+
+    evaluation: int
+    line: int
+    other_attempt: int | None
+    other_model: str | None
+    other_answer: str | None
+    forward: str | None
+    backward: str | None
+    how: str | None
+    verdict: str | None
+    judged_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A record whose answer is to be compared: its request, its answer, and what is known so far.
+
+    ``job`` is for the dearer tier. ``response`` is ours as it was received, where it has no text (a call of a tool).
+    """
+
+    job: Job
+    answer: str | None
+    finish_reason: str | None
+    response: bytes | None
+    judgement: JudgementRow
+
+
 class Ledger(Protocol):
     """The rows of one run. Each method's changes are one transaction with whatever else is waiting to be written."""
 
@@ -229,8 +261,9 @@ class Ledger(Protocol):
         result: ResultRow | None = None,
         move: TierMove | None = None,
         decided: Decided | None = None,
+        judged: JudgementRow | None = None,
     ) -> None:
-        """Queue an attempt's end, with the result, the move or the decision that follows from it.
+        """Queue an attempt's end, with the result, the move, the decision or the judgement that follows from it.
 
         It does not wait: what is queued is bounded, because each worker's next ``open`` waits for it too.
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchrouter.api.caring import cached_decisions, clear_cache, demo, doctor, purge, verify
+    from batchrouter.api.evaluating import evaluate
     from batchrouter.api.foreseeing import estimate, route, route_lines
     from batchrouter.api.reading import export, report, results, status
     from batchrouter.api.settings import configuration_template, load_settings, text_or_file
@@ -21,6 +22,7 @@ __all__ = [
     "demo",
     "doctor",
     "estimate",
+    "evaluate",
     "export",
     "load_settings",
     "purge",
@@ -44,6 +46,7 @@ _HOMES = {
     "doctor": "caring",
     "purge": "caring",
     "verify": "caring",
+    "evaluate": "evaluating",
     "estimate": "foreseeing",
     "route": "foreseeing",
     "route_lines": "foreseeing",

@@ -14,7 +14,7 @@ import orjson
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of
-from batchrouter.core.checks import Expectation, failed_check
+from batchrouter.core.checks import expectation_of, failed_check
 from batchrouter.core.findings import Finding
 from batchrouter.core.pricing import Usage
 from batchrouter.core.records import Decision, Record, Request
@@ -39,7 +39,7 @@ _ANSWERED = f"""
     SELECT s.run, s.line, s.generation, s.answer, s.finish_reason, s.response, a.state, a.status_code, a.output_cap,
         a.error_class, a.error, a.model_served, a.response_id, a.input_tokens, a.cached_tokens, a.output_tokens,
         a.reasoning_tokens, a.cache_write_tokens, q.max_output_tokens, q.expect,
-        q.body IS NULL AS is_cleared
+        q.body, q.choices, q.body IS NULL AS is_cleared
     FROM results s JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.attempt = s.attempt
     JOIN requests q ON q.run = s.run AND q.line = s.line WHERE s.run IN ({_OF_THIS_VERSION})"""
 _REQUESTED = f"""
@@ -84,9 +84,13 @@ def _answered(row: sqlite3.Row) -> bool:
     outcome = decode(row["status_code"], {}, row["response"].encode())
     answer, check = outcome.answer, None
     if answer:
-        expected = Expectation.model_validate_json(row["expect"]) if row["expect"] else None
-        own_cap = row["output_cap"] if row["max_output_tokens"] is None else None
-        check = failed_check(answer, expected, own_cap=own_cap)
+        check = failed_check(
+            answer,
+            expectation_of(row["expect"].encode()) if row["expect"] else None,
+            own_cap=row["output_cap"] if row["max_output_tokens"] is None else None,
+            body=(row["body"] or "").encode(),
+            output_tokens=row["output_tokens"] if row["choices"] == 1 else None,
+        )
     content, finish_reason = (answer.content, answer.finish_reason) if answer else (None, None)
     error, reason = (check.error, check.reason) if check else (outcome.error, outcome.message)
     return (
@@ -129,7 +133,7 @@ def _requested(row: sqlite3.Row, deciding: Deciding) -> bool:
         if row["metadata"] is not None:
             orjson.loads(row["metadata"])
         if row["expect"] is not None:
-            Expectation.model_validate_json(row["expect"])
+            expectation_of(row["expect"].encode())
         return row["body"] is None or _read_alike(row, deciding)
     except (BadLine, ValueError):
         return False

@@ -88,7 +88,7 @@ class Session:
                     context = await self._context(run, settings, ledger, stop)
                     end = await self._execute(context, plan, input_options)
         except BaseException as error:
-            cause = _cause(error)
+            cause = cause_of(error)
             await self._note_failure(run, cause)
             if cause is error:
                 raise
@@ -160,7 +160,7 @@ class Session:
             concurrency=self._options.concurrency,
             up_to_line=up_to_line,
             duration_s=seconds_left(self._options, datetime.now(UTC)),
-            sent=await self._recently_sent(),
+            sent=await recently_sent(self._connection, self._clock.utc()),
         )
         end = await pipeline.execute()
         self._found_limits = pipeline.found_limits
@@ -170,20 +170,8 @@ class Session:
         """What a model decided before, as far as it is not too old."""
         if not settings.routing.asks_a_model:
             return {}
-        since = self._ago(settings.routing.cache_ttl_days * SECONDS_A_DAY)
+        since = _ago(self._clock.utc(), settings.routing.cache_ttl_days * SECONDS_A_DAY)
         return await remembered(self._connection, since=since, most=DECISIONS_MOST)
-
-    def _ago(self, seconds: float) -> str:
-        """So long before now, as times stand in rows."""
-        then = datetime.fromisoformat(self._clock.utc()) - timedelta(seconds=seconds)
-        return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    async def _recently_sent(self) -> list[Sent]:
-        now = datetime.fromisoformat(self._clock.utc())
-        return [
-            Sent(model, max(0.0, (now - datetime.fromisoformat(at)).total_seconds()), tokens)
-            for model, at, tokens in await runs.recently_sent(self._connection, self._ago(WINDOW_S))
-        ]
 
     async def _limits(self, run: int) -> tuple[int | None, int | None]:
         """(the last line that --limit lets through, if it is taken in; how many records may still be taken in)."""
@@ -231,11 +219,26 @@ class Session:
             await runs.end(self._connection, run, code, str(error)[:500], now=self._clock.utc())
 
 
-def _cause(error: BaseException) -> BaseException:
+async def recently_sent(connection: WritingConnection, now: str) -> list[Sent]:
+    """The calls of the last minute before ``now`` (UTC), which count against the limits still."""
+    then = datetime.fromisoformat(now)
+    return [
+        Sent(model, max(0.0, (then - datetime.fromisoformat(at)).total_seconds()), tokens)
+        for model, at, tokens in await runs.recently_sent(connection, _ago(now, WINDOW_S))
+    ]
+
+
+def _ago(now: str, seconds: float) -> str:
+    """So long before ``now``, as times stand in rows."""
+    then = datetime.fromisoformat(now) - timedelta(seconds=seconds)
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def cause_of(error: BaseException) -> BaseException:
     """What really happened, out of the groups that tasks wrap around it: first of all what a person can act on."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    leaves = [_cause(inner) for inner in error.exceptions]
+    leaves = [cause_of(inner) for inner in error.exceptions]
     return next((leaf for leaf in leaves if isinstance(leaf, BatchRouterError)), leaves[0])
 
 

@@ -70,10 +70,7 @@ def pipeline(
     }
     watch = GatewayWatch(context)
     settling = Settling(context, lanes, gate, watch, reuse)
-    models = _models(context)
-    for call in sent:
-        if call.model in models:
-            models[call.model].pacing.recall(call.age_s, call.tokens)
+    models = _models(context, sent)
     calling = Calling(context, concurrency=concurrency)
     dispatcher = InProcessDispatcher(context, models, calling, settling, reuse, concurrency=concurrency)
     classifying = None
@@ -88,6 +85,12 @@ def pipeline(
     return Pipeline(
         context, intake, lanes, dispatcher, models, settling, gate, classifying=classifying, duration_s=duration_s
     )
+
+
+def asking(context: RunContext, *, sent: Sequence[Sent] = ()) -> Asking:
+    """For questions of our own beside a run."""
+    calling = Calling(context, concurrency=None)
+    return Asking(context, _models(context, sent), calling, GatewayWatch(context))
 
 
 def _tiers(settings: Settings, *, routed: bool, classifier: LlmRouter | None) -> tuple[str | None, ...]:
@@ -125,10 +128,14 @@ def left_open(settings: Settings) -> Decision:
     return Decision(None, f"{settings.classifier_model} would be asked", "llm")
 
 
-def _models(context: RunContext) -> dict[str, ModelState]:
+def _models(context: RunContext, sent: Sequence[Sent]) -> dict[str, ModelState]:
     settings = context.settings
     most = found_concurrency_most(settings)
-    return {name: _model(context, name, model, most) for name, model in settings.model.items()}
+    models = {name: _model(context, name, model, most) for name, model in settings.model.items()}
+    for call in sent:
+        if call.model in models:
+            models[call.model].pacing.recall(call.age_s, call.tokens)
+    return models
 
 
 def _model(context: RunContext, name: str, model: ModelSettings, concurrency_most: int) -> ModelState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchrouter.cli import forgetting, looking, running, setting_up
+from batchrouter.cli import evaluating, forgetting, looking, running, setting_up
 from batchrouter.cli.exits import Commands
 from batchrouter.core.version import VERSION
 
@@ -39,7 +39,7 @@ def batchrouter() -> None:
     """
 
 
-for command in (*running.COMMANDS, *looking.COMMANDS, *forgetting.COMMANDS, *setting_up.COMMANDS):
+for command in (*running.COMMANDS, *looking.COMMANDS, *evaluating.COMMANDS, *forgetting.COMMANDS, *setting_up.COMMANDS):
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             parameter.envvar = _variables(command, parameter)

@@ -111,6 +111,21 @@ class Some(click.ParamType[tuple[str, ...]]):
         return chosen
 
 
+class Share(click.ParamType[float]):
+    """``95%`` or ``0.95``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A number from 0 to 1."""
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        return share if 0 <= share <= 1 else self.fail(f"{value!r} is not a share: write 95% or 0.95", param, ctx)
+
+
 class ListOfWords(click.ParamType[tuple[str, ...]]):
     """The lines of a file."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,25 @@ class RunOptions:
     concurrency: int | None = None
     max_failed: MaxFailed | None = None
     output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """What an evaluation draws and compares. ``judge`` None: the top tier's first model; ``exact``: no model at all.
+
+    ``threshold`` is the share that should be as good, ``gold`` a file of what people say of records, ``pairs`` a file to
+    write the compared answers to.
+    """
+
+    sample: int = 100
+    against: Literal["next", "top"] = "next"
+    judge: str | None = None
+    seed: int = 0
+    stratify: tuple[Literal["tier", "task"], ...] = ()
+    threshold: float = 0.95
+    gold: Path | None = None
+    pairs: Path | None = None
+    grace_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)

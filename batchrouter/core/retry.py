@@ -44,7 +44,7 @@ ESCALATES = frozenset({ErrorClass.CONTENT_FILTER, ErrorClass.REFUSAL, ErrorClass
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
-    """What a record's attempts of this generation came to so far."""
+    """What a record's attempts of this generation came to so far, in the tier where it is; crashes count over all tiers."""
 
     attempts: int = 0
     used: int = 0
@@ -52,6 +52,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     unusable: int = 0
     server: int = 0
     truncated: int = 0
+    unexpected: int = 0
     crashes: int = 0
 
     def after(self, error: ErrorClass | None, *, outage: bool = False) -> History:
@@ -65,8 +66,13 @@ class History(msgspec.Struct, frozen=True, gc=False):
             unusable=self.unusable + (error in PAID_UNUSABLE),
             server=self.server + (error is ErrorClass.SERVER),
             truncated=self.truncated + (error is ErrorClass.TRUNCATED),
+            unexpected=self.unexpected + (error is ErrorClass.CHECK),
             crashes=self.crashes + (error is ErrorClass.CRASH),
         )
+
+    def on_another_tier(self) -> History:
+        """The history of the same record on a tier where it was not tried yet."""
+        return History(crashes=self.crashes)
 
     @property
     def is_suspect(self) -> bool:
@@ -103,10 +109,11 @@ def next_step(
     can_escalate: bool,
     jitter: float,
     outage: bool = False,
+    may_differ: bool = False,
 ) -> Step:
     """The step after one attempt. ``jitter`` is a random number in [0, 1); ``before`` excludes this attempt.
 
-    ``outage``: the gateway has answered nobody lately.
+    ``outage``: the gateway has answered nobody lately. ``may_differ``: the same request may be answered in another way.
     """
     error = check.error if check else outcome.error
     reason = check.reason if check else outcome.message
@@ -119,34 +126,34 @@ def next_step(
         return Step("next_model", reason)
     if error is ErrorClass.TRUNCATED:
         may_raise = history.truncated <= 1 and history.used < max_attempts
-        return Step("raise_cap", reason) if may_raise else Step("fail", reason)
+        at_own_limit = check is not None and check.at_own_limit
+        return Step("raise_cap" if may_raise else "larger" if at_own_limit else "fail", reason)
     if error is ErrorClass.SIZE:
         return Step("larger", reason)
-    if (outage and error in OUTAGE) or _may_repeat(error, history, outcome, max_attempts):
+    if (outage and error in OUTAGE) or _may_repeat(error, history, outcome, max_attempts, may_differ=may_differ):
         return Step("retry", reason, delay_s=backoff_s(history, outcome.retry_after_s, jitter))
-    if can_escalate and (error in ESCALATES or error in PAID_UNUSABLE) and history.used < max_attempts:
+    if can_escalate and (error in ESCALATES or error in PAID_UNUSABLE):
         return Step("escalate", reason)
     return Step("fail", reason)
 
 
-def _may_repeat(error: ErrorClass, history: History, outcome: Outcome, max_attempts: int) -> bool:
+def _may_repeat(error: ErrorClass, history: History, outcome: Outcome, max_attempts: int, *, may_differ: bool) -> bool:
     if outcome.should_retry is False and error is not ErrorClass.OVERLOAD:
         return False
     if error in FREE:
         return True
     if history.used >= max_attempts:
         return False
-    match error:
-        case ErrorClass.RESET | ErrorClass.TRANSIENT:
-            return True
-        case ErrorClass.LOST:
-            return history.lost <= 1
-        case ErrorClass.UNUSABLE | ErrorClass.EMPTY:
-            return history.unusable <= 1
-        case ErrorClass.SERVER:
-            return history.server <= SERVER_RETRIES_MOST
-        case _:
-            return outcome.should_retry is True
+    once_more = {
+        ErrorClass.RESET: True,
+        ErrorClass.TRANSIENT: True,
+        ErrorClass.LOST: history.lost <= 1,
+        ErrorClass.UNUSABLE: history.unusable <= 1,
+        ErrorClass.EMPTY: history.unusable <= 1,
+        ErrorClass.SERVER: history.server <= SERVER_RETRIES_MOST,
+        ErrorClass.CHECK: may_differ and history.unexpected <= 1,
+    }
+    return once_more.get(error, outcome.should_retry is True)
 
 
 def backoff_s(history: History, retry_after_s: float | None, jitter: float) -> float:

@@ -11,6 +11,8 @@ TOKENS_PER_REQUEST = 8
 IMAGE_TOKENS_MOST = 3_000
 TIER_NAME_TOKENS = 5
 """What a model may answer with that is asked for a tier."""
+VERDICT_TOKENS = 5
+"""What a judge may answer with."""
 TYPICAL_OUTPUT_TOKENS = 256
 BYTES_A_TOKEN = 10
 """A token is some five bytes, and stands in the answer and in the response around it."""

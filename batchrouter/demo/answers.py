@@ -75,7 +75,7 @@ def answer(chat: ChatRequest, draw: Draw) -> str:
     if "simple" in lower and "medium" in lower and "complex" in lower:
         return draw.pick(_TIERS)
     if _asks(lower, _JUDGES):
-        return _verdict(text, draw)
+        return _verdict(chat.system[:LOOKED_AT_CHARACTERS] or text, draw)
     if "json" in lower:
         return _object(text)
     pair = yes_or_no(text)

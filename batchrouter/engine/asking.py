@@ -32,6 +32,7 @@ class Asked:
     state: Literal["answered", "given_up", "stopped", "no_room"]
     outcome: Outcome | None = None
     end: AttemptEnd | None = None
+    model: str | None = None
 
 
 _NO_MODEL = Outcome("not_sent", ErrorClass.UNSUPPORTED, "no model that could be asked takes it")
@@ -82,7 +83,7 @@ class Asking:
         step = self._step(job, made, model)
         match step.action:
             case "done":
-                return Asked("answered", outcome, end), 0.0
+                return Asked("answered", outcome, end, model.name), 0.0
             case "retry":
                 ledger.settle(end)
             case "next_model":
@@ -94,7 +95,7 @@ class Asking:
                 self._stop.request(RunEnd(step.exit_code, step.reason, hint_of(step.exit_code)))
                 return Asked("stopped"), 0.0
             case _:
-                return Asked("given_up", outcome, end), 0.0
+                return Asked("given_up", outcome, end, model.name), 0.0
         return None, step.delay_s
 
     def _step(self, job: Job, made: Made, model: ModelState) -> Step:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import msgspec
 
 from batchrouter.core.charging import charge
-from batchrouter.core.checks import Expectation, FailedCheck, failed_check
-from batchrouter.core.outcome import Outcome
+from batchrouter.core.checks import FailedCheck, expectation_of, failed_check
+from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.pricing import cost_nano
 from batchrouter.core.retry import Step, next_step
 from batchrouter.core.settings import Settings
 from batchrouter.engine.model import ModelState
 from batchrouter.ports import AttemptEnd, AttemptStart, Job, ResultRow
+
+
+class _Sampling(msgspec.Struct):
+    temperature: float | None = None
+    seed: int | None = None
+
+
+_SAMPLING = msgspec.json.Decoder(_Sampling)
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +44,7 @@ def settle(
         can_escalate=may_escalate(job, settings),
         jitter=jitter,
         outage=model.breaker.is_suspected,
+        may_differ=check is not None and check.error is ErrorClass.CHECK and may_differ(job.body),
     )
     error = check.error if check else outcome.error
     reason = check.reason if check else outcome.message
@@ -49,13 +58,17 @@ def settle(
 
 
 def may_escalate(job: Job, settings: Settings) -> bool:
-    """One step up, once, where the configuration allows it and there is a tier above."""
-    return (
-        settings.routing.escalate
-        and job.tier is not None
-        and job.tier == job.decided_tier
-        and settings.tier_above(job.tier) is not None
-    )
+    """One step up, where the configuration allows it and there is a tier above."""
+    return settings.routing.escalate and job.tier is not None and settings.tier_above(job.tier) is not None
+
+
+def may_differ(body: bytes) -> bool:
+    """Whether a second answer to the same request may be another one: not at temperature 0, nor with a seed."""
+    try:
+        sampling = _SAMPLING.decode(body)
+    except msgspec.DecodeError:
+        return True
+    return sampling.temperature != 0 and sampling.seed is None
 
 
 def failure(job: Job, error: str, reason: str, now: str) -> ResultRow:
@@ -69,8 +82,13 @@ def failure(job: Job, error: str, reason: str, now: str) -> ResultRow:
 def _check(job: Job, outcome: Outcome, output_cap: int) -> FailedCheck | None:
     if outcome.answer is None:
         return None
-    expected = Expectation.model_validate_json(job.expect) if job.expect else None
-    return failed_check(outcome.answer, expected, own_cap=output_cap if job.max_output_tokens is None else None)
+    return failed_check(
+        outcome.answer,
+        expectation_of(job.expect) if job.expect else None,
+        own_cap=output_cap if job.max_output_tokens is None else None,
+        body=job.body,
+        output_tokens=outcome.usage.output_tokens if outcome.usage and job.choices == 1 else None,
+    )
 
 
 def _result(

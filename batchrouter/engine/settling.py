@@ -154,6 +154,7 @@ class Settling:
 
     def _move(self, job: Job, lane: TierLane, tier: str) -> None:
         before, job.tier = job.tier, tier
+        job.history = job.history.on_another_tier()
         self._observer.moved(before, tier)
         self._lanes[tier].arrive(job)
         lane.release(job)

@@ -16,6 +16,7 @@ from batchrouter.core.errors import ConfigurationError, InputMissing
 from batchrouter.core.settings import DEFAULT_GATEWAY, GatewaySettings, RunSettings, Settings
 from batchrouter.intake.mistakes import mistakes_of
 from batchrouter.intake.request_defaults import request_problems
+from batchrouter.intake.schema_files import with_schemas
 
 DEFAULT_FILE = "batchrouter.toml"
 TEMPLATES = ("aicredits", "openai", "openrouter", "litellm", "vllm")
@@ -34,7 +35,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         path = Path(DEFAULT_FILE)
     if path is None:
         return default_settings()
-    return _validated(_with_built_in(_read(path)), str(path))
+    return _validated(with_schemas(_with_built_in(_read(path)), path), str(path))
 
 
 def default_settings() -> Settings:
@@ -187,7 +188,9 @@ def _with_floats(data: dict[str, Any]) -> dict[str, Any]:
     copy = dict(data)
     if "request" in copy:
         copy["request"] = _floats(copy["request"])
-    for table, key in (("task", "request"), ("model", "set")):
+    if "expect" in copy:
+        copy["expect"] = _floats(copy["expect"])
+    for table, key in (("task", "request"), ("task", "expect"), ("model", "set")):
         if isinstance(copy.get(table), dict):
             copy[table] = {
                 name: {**inner, key: _floats(inner[key])} if isinstance(inner, dict) and key in inner else inner

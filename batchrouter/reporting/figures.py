@@ -10,6 +10,7 @@ from typing import Any
 
 from batchrouter.core.errors import ExitCode, InputMissing
 from batchrouter.core.money import NANO
+from batchrouter.reporting.escalations import EscalationFigures, escalation_figures
 
 LISTED_MOST = 5
 
@@ -138,6 +139,7 @@ class Summary:
     found_limits: dict[str, dict[str, int]] = field(default_factory=dict)
     routing: RoutingFigures | None = None
     reuse: ReuseFigures | None = None
+    escalations: EscalationFigures | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -146,6 +148,7 @@ class Summary:
             "tiers": [dataclasses.asdict(tier) for tier in self.tiers],
             "found_limits": self.found_limits,
             "routing": dataclasses.asdict(self.routing) if self.routing else None,
+            "escalations": dataclasses.asdict(self.escalations) if self.escalations else None,
             "reuse": dataclasses.asdict(self.reuse) if self.reuse else None,
         }
 
@@ -207,6 +210,7 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             found_limits(connection, run),
             routing_figures(connection, figures),
             reuse_figures(connection, run),
+            escalation_figures(connection, run, figures.saved),
         )
     finally:
         connection.execute("COMMIT")

@@ -47,7 +47,8 @@ def _console(file: IO[str]) -> StreamConsole:
     return StreamConsole(file)
 
 
-def _table(*columns: str, left: int = 1) -> Table:
+def new_table(*columns: str, left: int = 1) -> Table:
+    """An empty table without lines; the first ``left`` columns are aligned to the left."""
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -118,6 +119,16 @@ def _amounts(run: RunSummary) -> list[tuple[str, str]]:
 
 
 def _apart(summary: Summary) -> Iterator[tuple[str, str]]:
+    if up := summary.escalations:
+        records = "1 record" if up.records == 1 else f"{up.records:,} records"
+        currency = summary.run.currency
+        before = money(up.saved_before, currency)
+        yield "escalated", f"{records}, {money(up.cost, currency)} spent on tiers below the one that answered"
+        yield "", f"{before} saved without that, {money(summary.run.saved, currency)} with it"
+        passages = (f"{one.tier} {one.passed:,} passed, {one.escalated:,} went up" for one in up.tiers)
+        yield "", printable("; ".join(passages))
+    if summary.run.judge_cost or summary.run.judge_cost is None:
+        yield "evaluations", f"{money(summary.run.judge_cost, summary.run.currency)}  (inside cost, not inside saved)"
     if reuse := summary.reuse:
         answers = "1 answer" if reuse.records == 1 else f"{reuse.records:,} answers"
         yield "saved by reuse", f"{money(reuse.saved, summary.run.currency)}  ({answers} of identical requests)"
@@ -139,7 +150,7 @@ def _calls(number: int) -> str:
 
 
 def _tier_table(tiers: Sequence[TierSummary], currency: str) -> Table:
-    table = _table("tier", "model", "records", "attempts", "tokens in", "out", "cost", "mean ms", "p95 ms", left=2)
+    table = new_table("tier", "model", "records", "attempts", "tokens in", "out", "cost", "mean ms", "p95 ms", left=2)
     for tier in tiers:
         table.add_row(
             printable(tier.tier or "-"),
@@ -179,7 +190,9 @@ def _next_steps(run: RunSummary, db: Path) -> list[str]:
 def print_estimate(estimate: Estimate, file: IO[str]) -> None:
     """Per tier and in total: records, tokens, cost, time, baseline and saving; then what was assumed."""
     console = _console(file)
-    table = _table("tier", "model", "records", "share", "tokens in", "out", "cost", "time", "baseline", "saved", left=2)
+    table = new_table(
+        "tier", "model", "records", "share", "tokens in", "out", "cost", "time", "baseline", "saved", left=2
+    )
     for row in (*estimate.tiers, estimate.total):
         table.add_row(*_estimate_cells(row, estimate.currency))
     console.print(table)
@@ -219,7 +232,9 @@ def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
     if not statuses:
         console.print("no runs yet")
         return
-    table = _table("run", "name", "state", "done", "failed", "rejected", "pending", "cost", "started", "input", left=3)
+    table = new_table(
+        "run", "name", "state", "done", "failed", "rejected", "pending", "cost", "started", "input", left=3
+    )
     for status in statuses:
         run = status.summary
         counts = (run.done, run.failed, run.rejected, run.pending)
@@ -250,7 +265,7 @@ def print_remembered(remembered: Sequence[RememberedDecision], file: IO[str]) ->
     if not remembered:
         console.print("no decisions are remembered: `run --router llm` makes them")
         return
-    table = _table("type", "tier", "decided by", "for the record", "at", left=5)
+    table = new_table("type", "tier", "decided by", "for the record", "at", left=5)
     for one in remembered:
         kind = f"task {one.task}" if one.task is not None else _TYPES[one.kind]
         where = f"run {one.run}, line {one.line}"

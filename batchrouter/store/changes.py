@@ -13,9 +13,11 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
+import msgspec
+
 from batchrouter.core.outcome import Outcome
 from batchrouter.core.records import Batch, Decision, Record, Rejection
-from batchrouter.ports import AttemptEnd, AttemptStart, Decided, ResultRow, TierMove
+from batchrouter.ports import AttemptEnd, AttemptStart, Decided, JudgementRow, ResultRow, TierMove
 
 ROWS_A_STATEMENT = (1, 16, 64, 256, 512)
 """The largest is below SQLite's limit of bound values."""
@@ -98,6 +100,15 @@ OFFER_FOR_REUSE = (
     _OFFERED_COLUMNS,
 )
 FINISH_RECORDS = _update("records", _KEY, ("state", "tier"), only="records.state = 'queued'")
+JUDGE = _update(
+    "judgements",
+    ("evaluation", "line"),
+    (
+        *("other_attempt", "other_model", "other_answer", "forward", "backward"),
+        *("how", "verdict", "judged_at"),
+    ),
+    only="judgements.verdict IS NULL",
+)
 MOVE_RECORDS = (
     "UPDATE records SET tier = v.column3 FROM (VALUES {rows}) AS v WHERE records.run = v.column1 AND records.line = v.column2 AND records.state = 'queued'",
     3,
@@ -137,6 +148,7 @@ class Changes:
     finished: list[Row] = field(default_factory=list)
     moved: dict[int, Row] = field(default_factory=dict)
     cleared: list[Row] = field(default_factory=list)
+    judged: dict[int, Row] = field(default_factory=dict)
 
     def take_in(self, batch: Batch, decisions: Sequence[Decision | None], now: str) -> None:
         """A batch of lines; ``decisions`` has one for each line (None: a rejection, or not decided yet)."""
@@ -254,6 +266,10 @@ class Changes:
         """A queued record that goes on in another tier; its last move counts."""
         self.moved[move.line] = (self.run, move.line, move.tier)
 
+    def judge(self, row: JudgementRow) -> None:
+        """What is known of a comparison; each row of a record says all that its earlier ones said."""
+        self.judged[row.line] = msgspec.structs.astuple(row)
+
     def decide(self, decided: Decided, now: str) -> None:
         """A queued record whose tier was open."""
         line, decision, about = decided.line, decided.decision, decided.about
@@ -280,6 +296,7 @@ class Changes:
             (MOVE_RECORDS, list(self.moved.values())),
             (FINISH_RECORDS, self.finished),
             (CLEAR_REQUESTS, self.cleared),
+            (JUDGE, list(self.judged.values())),
         )
         for (sql, width), rows in groups:
             for start in range(0, len(rows), ROWS_A_STATEMENT[-1]):

@@ -204,7 +204,7 @@ INVARIANTS = {
         LEFT JOIN records r ON r.run = a.run AND r.line = a.line
         LEFT JOIN results s ON s.run = a.run AND s.line = a.line AND s.generation = a.generation
         WHERE r.line IS NULL OR r.state = 'rejected' OR a.generation > r.generation OR a.generation < 1
-            OR a.attempt > s.attempt OR (a.state = 'open' AND s.line IS NOT NULL)""",
+            OR (a.purpose <> 'judge' AND (a.attempt > s.attempt OR (a.state = 'open' AND s.line IS NOT NULL)))""",
     "the attempts of a record go up, in generations and tiers": f"""
         {_TIERS} SELECT {_ATTEMPT} FROM (
             SELECT b.*, t.place, d.tier AS decided, lag(b.generation) OVER w AS generation_before, lag(t.place) OVER w AS place_before,
@@ -230,6 +230,16 @@ INVARIANTS = {
         WHERE last_question > first_answer OR misplaced > 0 OR replies > 1 OR (replies = 1 AND origin NOT IN ('asked', 'fallback'))
         UNION ALL SELECT 'run ' || d.run || ', line ' || d.line FROM decisions d WHERE d.origin = 'asked' AND NOT EXISTS
             (SELECT 1 FROM attempts a WHERE a.run = d.run AND a.line = d.line AND a.purpose = 'classify' AND a.state = 'ok')""",
+    "counters of escalations agree with the results and what was spent below": """
+        SELECT 'run ' || run || ', from ' || decided || ' to ' || tier FROM (
+            SELECT s.run, s.escalated_from AS decided, s.tier, s.state, 1 AS n, 0 AS c, 0 AS u FROM results s
+            WHERE s.escalated_from IS NOT NULL
+            UNION ALL SELECT s.run, s.escalated_from, s.tier, s.state, 0, coalesce(a.cost_nano, 0), a.cost_nano IS NULL
+            FROM results s JOIN attempts a ON a.run = s.run AND a.line = s.line AND a.generation = s.generation
+            WHERE s.escalated_from IS NOT NULL AND a.purpose = 'answer' AND a.tier IS NOT s.tier
+                AND a.state IN ('ok', 'error', 'not_sent')
+            UNION ALL SELECT run, decided, tier, state, -results, -below_nano, -unpriced FROM escalation_counters)
+        GROUP BY run, decided, tier, state HAVING sum(n) <> 0 OR sum(c) <> 0 OR sum(u) <> 0""",
     "counters of decisions agree with the decisions": """
         SELECT 'run ' || run || ', ' || origin FROM (
             SELECT run, origin, 1 AS n FROM decisions WHERE origin IS NOT NULL
@@ -241,7 +251,24 @@ INVARIANTS = {
         WHERE d.router IS NOT 'llm' OR d.origin IS NOT 'asked' OR d.tier IS NOT c.tier""",
     "calls are open only while their run is running": """
         SELECT 'run ' || a.run || ', line ' || a.line FROM attempts a JOIN runs u ON u.run = a.run
-        WHERE a.state = 'open' AND u.state <> 'running'""",
+        WHERE a.state = 'open' AND u.state <> 'running' AND a.purpose <> 'judge'""",
+    "each judgement says what its calls and its judge say": """
+        SELECT 'evaluation ' || j.evaluation || ', line ' || j.line FROM judgements j
+        LEFT JOIN evaluations e ON e.evaluation = j.evaluation
+        LEFT JOIN results s ON s.run = j.run AND s.line = j.line AND s.generation = j.generation
+        LEFT JOIN attempts a ON a.run = j.run AND a.line = j.line AND a.attempt = j.other_attempt
+        WHERE e.run IS NOT j.run OR s.state IS NOT 'done' OR s.tier IS NOT j.tier OR (j.other_attempt IS NULL) <> (j.other_model IS NULL)
+            OR (j.other_attempt IS NOT NULL AND (a.purpose IS NOT 'judge' OR a.state IS NOT 'ok' OR a.tier IS NOT j.against_tier
+                OR a.model IS NOT j.other_model))
+            OR (j.how IS 'judge') <> (j.forward IS NOT NULL AND j.backward IS NOT NULL AND j.verdict IS NOT NULL)
+            OR (j.how IS 'judge' AND j.verdict <> CASE WHEN 'none' IN (j.forward, j.backward) THEN 'unjudged'
+                WHEN j.forward = 'same' AND j.backward = 'same' THEN 'match'
+                WHEN j.forward = 'better' AND j.backward = 'worse' THEN 'better' ELSE 'worse' END)
+            OR (j.how IN ('normalised', 'json') AND j.verdict <> 'match')""",
+    "each evaluation ended when all of its sample was judged": """
+        SELECT 'evaluation ' || e.evaluation FROM evaluations e LEFT JOIN judgements j ON j.evaluation = e.evaluation
+        GROUP BY e.evaluation HAVING count(j.line) = 0 OR count(j.line) > min(e.sample, e.population)
+            OR (e.finished_at IS NOT NULL AND count(j.verdict) <> count(j.line))""",
     "each open attempt says nothing yet, each ended one says how": f"""
         SELECT {_ATTEMPT} FROM attempts a WHERE a.reserved_nano < 0 OR a.output_cap < 1
             OR '' IN (coalesce(error, '-'), coalesce(model_served, '-'), coalesce(response_id, '-')) OR (CASE WHEN a.state = 'open'
@@ -277,7 +304,7 @@ TIMES_IN_ORDER = """
     WHERE c.started_at < u.started_at
     UNION ALL SELECT 'run ' || a.run || ', line ' || a.line || ', attempt ' || a.attempt FROM attempts a
     JOIN run_configs c ON c.config = a.config JOIN runs u ON u.run = a.run
-    WHERE a.started_at < c.started_at OR a.ended_at < a.started_at OR a.ended_at > u.finished_at
+    WHERE a.started_at < c.started_at OR a.ended_at < a.started_at OR (a.purpose <> 'judge' AND a.ended_at > u.finished_at)
     UNION ALL SELECT 'run ' || s.run || ', line ' || s.line FROM results s JOIN runs u ON u.run = s.run
     WHERE s.finished_at < u.started_at OR s.finished_at > u.finished_at
     UNION ALL SELECT 'run ' || run FROM runs WHERE finished_at < started_at"""

@@ -22,7 +22,18 @@ import aiosqlite
 
 from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.records import Batch, Decision, Record
-from batchrouter.ports import AttemptEnd, AttemptStart, Clock, Decided, Job, Purpose, ResultRow, Reusable, TierMove
+from batchrouter.ports import (
+    AttemptEnd,
+    AttemptStart,
+    Clock,
+    Decided,
+    Job,
+    JudgementRow,
+    Purpose,
+    ResultRow,
+    Reusable,
+    TierMove,
+)
 from batchrouter.store import runs
 from batchrouter.store.ballast import Ballast
 from batchrouter.store.changes import Changes
@@ -105,6 +116,7 @@ class RunLedger:
         result: ResultRow | None = None,
         move: TierMove | None = None,
         decided: Decided | None = None,
+        judged: JudgementRow | None = None,
     ) -> None:
         """Queue an attempt's end and what follows from it for one transaction."""
         changes = self._open_group().changes
@@ -116,6 +128,8 @@ class RunLedger:
             changes.move(move)
         if decided:
             changes.decide(decided, self._clock.utc())
+        if judged:
+            changes.judge(judged)
 
     def tell(self, news: Callable[[], None]) -> None:
         """Tell so when everything queued so far is durable."""

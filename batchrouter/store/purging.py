@@ -35,6 +35,8 @@ _ANSWERS = f"""
 UPDATE results SET answer = NULL, response = NULL, error = CASE WHEN error IS NOT NULL THEN '{PURGED}' END
 WHERE run = ? AND state <> 'rejected' AND (answer IS NOT NULL OR response IS NOT NULL OR error <> '{PURGED}')
 """
+_COMPARED = "UPDATE judgements SET other_answer = NULL WHERE run = ? AND other_answer IS NOT NULL"
+"""What a dearer tier answered to the same request."""
 _ERRORS = (
     f"UPDATE attempts SET error = '{PURGED}' WHERE run = ? AND state <> 'open' AND error <> '{PURGED}'",
     f"UPDATE runs SET stop_reason = '{PURGED}' WHERE run = ? AND stop_reason <> '{PURGED}'",
@@ -77,7 +79,7 @@ async def purge(
     chosen = [row[0] for row in await connection.execute_fetchall(_ENDED_RUNS, (run, ended_before))]
     cleared_requests = await _changed(connection, _REQUESTS, chosen) if requests else 0
     cleared_answers = await _changed(connection, _ANSWERS, chosen) if answers else 0
-    for sql in (*((_REASONS,) if requests else ()), *(_ERRORS if answers else ())):
+    for sql in (*((_REASONS,) if requests else ()), *((*_ERRORS, _COMPARED) if answers else ())):
         await _changed(connection, sql, chosen)
     await connection.commit()
     if chosen:

@@ -13,7 +13,8 @@ SELECT r.line, r.tier, d.tier, r.generation, CAST(q.body AS BLOB), q.prompt_byte
     q.max_output_tokens, q.needs, q.requested_model, CAST(q.expect AS BLOB), r.task,
     (SELECT max(a.attempt) FROM attempts a WHERE a.run = r.run AND a.line = r.line),
     (SELECT group_concat(coalesce(a.error_class, ''), ',') FROM attempts a
-      WHERE a.run = r.run AND a.line = r.line AND a.generation = r.generation AND a.purpose = ?)
+      WHERE a.run = r.run AND a.line = r.line AND a.generation = r.generation AND a.purpose = ?
+        AND (a.tier IS r.tier OR a.error_class = 'crash'))
 FROM records r INDEXED BY records_queued
 JOIN requests q ON q.run = r.run AND q.line = r.line
 LEFT JOIN decisions d ON d.run = r.run AND d.line = r.line

@@ -111,14 +111,7 @@ async def begin(
 
     Those calls may have been paid for: they are unknown from now on, at the worst case that was reserved for them.
     """
-    cursor = await connection.execute(
-        "UPDATE attempts INDEXED BY attempts_open SET state = 'unknown', error_class = 'crash', cost_nano = reserved_nano, ended_at = ?,"
-        " cost_source = CASE WHEN reserved_nano IS NULL THEN 'none' ELSE 'reserved' END,"
-        " error = 'the program ended while this call was open; it may have been paid for'"
-        " WHERE run = ? AND state = 'open'",
-        (now, run),
-    )
-    lost = cursor.rowcount
+    lost = await _lose_open_calls(connection, run, now)
     await connection.execute(
         "UPDATE runs SET state = 'running', exit_code = NULL, stop_reason = NULL, finished_at = NULL, max_failed = ?,"
         " epoch = epoch + 1 WHERE run = ?",
@@ -128,6 +121,29 @@ async def begin(
     config = await _config(connection, run, settings=settings, version=version, now=now)
     await connection.commit()
     return Invocation(run, epoch, config), lost
+
+
+async def begin_beside(
+    connection: aiosqlite.Connection, run: int, *, settings: str, version: str, now: str
+) -> tuple[Invocation, int]:
+    """Start making calls about a run that is not worked on: its state stays what it is."""
+    lost = await _lose_open_calls(connection, run, now)
+    await connection.execute("UPDATE runs SET epoch = epoch + 1 WHERE run = ?", (run,))
+    epoch = await current_epoch(connection, run)
+    config = await _config(connection, run, settings=settings, version=version, now=now)
+    await connection.commit()
+    return Invocation(run, epoch, config), lost
+
+
+async def _lose_open_calls(connection: aiosqlite.Connection, run: int, now: str) -> int:
+    cursor = await connection.execute(
+        "UPDATE attempts INDEXED BY attempts_open SET state = 'unknown', error_class = 'crash', cost_nano = reserved_nano, ended_at = ?,"
+        " cost_source = CASE WHEN reserved_nano IS NULL THEN 'none' ELSE 'reserved' END,"
+        " error = 'the program ended while this call was open; it may have been paid for'"
+        " WHERE run = ? AND state = 'open'",
+        (now, run),
+    )
+    return cursor.rowcount
 
 
 async def current_epoch(connection: aiosqlite.Connection, run: int) -> int:

@@ -14,7 +14,7 @@ from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.pricing import Usage, cost_nano, worst_case_nano
 from batchrouter.core.run_end import exit_code
 from batchrouter.core.settings import Settings, TierSettings
-from batchrouter.core.tokens import TIER_NAME_TOKENS, most_input_tokens
+from batchrouter.core.tokens import TIER_NAME_TOKENS, VERDICT_TOKENS, most_input_tokens
 from batchrouter.core.version import VERSION
 from batchrouter.store.examining import CLOCK_ADVICE, UNREADABLE, finding, reading_as_of_now
 from batchrouter.store.invariants import INVARIANTS, TIMES_IN_ORDER
@@ -26,7 +26,7 @@ _CHARGED = """
 _CALLED = """
     SELECT a.run, a.line, a.attempt, a.purpose, a.tier, a.model, a.gateway, a.config, a.reserved_nano, a.output_cap, c.version,
         q.prompt_bytes, q.images, q.choices, q.max_output_tokens, q.requested_model,
-        total(a.error_class = 'truncated') OVER (PARTITION BY a.run, a.line, a.generation ORDER BY a.attempt
+        total(a.error_class = 'truncated') OVER (PARTITION BY a.run, a.line, a.generation, a.tier ORDER BY a.attempt
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS truncated
     FROM attempts a JOIN run_configs c ON c.config = a.config JOIN requests q ON q.run = a.run AND q.line = a.line"""
 _BASELINES = """
@@ -105,6 +105,9 @@ def _may_be_called(row: sqlite3.Row, settings: Settings) -> bool:
     if row["purpose"] == "classify":
         asked = settings.routing.asks_a_model and row["model"] == settings.classifier_model
         return asked and row["gateway"] == settings.model[row["model"]].gateway
+    if row["purpose"] == "judge" and row["tier"] is None:
+        judge = settings.model.get(row["model"])
+        return judge is not None and row["gateway"] == judge.gateway
     tier, model = settings.tier.get(row["tier"]), settings.model.get(row["model"])
     models = (row["requested_model"],) if row["tier"] is None else tier.models if tier else ()
     return model is not None and row["model"] in models and row["gateway"] == model.gateway
@@ -114,6 +117,8 @@ def _is_bounded(row: sqlite3.Row, settings: Settings) -> bool:
     """Whether the call had the output cap and the reservation that this version gives it."""
     if row["purpose"] == "classify":
         return bool(row["output_cap"] == TIER_NAME_TOKENS)  # what was asked is kept nowhere
+    if row["purpose"] == "judge" and row["tier"] is None:
+        return bool(row["output_cap"] == VERDICT_TOKENS)
     tier = settings.tier.get(row["tier"]) or TierSettings(models=(row["model"],))
     cap = row["max_output_tokens"] or tier.max_output_tokens * (2 if row["truncated"] else 1)
     prices = settings.prices[row["model"]]

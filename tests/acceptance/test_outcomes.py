@@ -135,7 +135,7 @@ async def test_a_gateway_that_answers_rubbish_is_not_paid_for_ever(job: Job) -> 
 
 
 async def test_an_outage_longer_than_the_patience_leaves_every_record_pending(job: Job) -> None:
-    job.settings["gateway"]["patience_s"] = 0.3
+    job.settings["gateway"]["patience_s"] = 1.5
     job.settings["run"] = {"max_attempts": 3}
     job.gateway.reply = lambda _body, _n: problem(503)
     job.prompts("a", "b", "c", "d")
@@ -202,7 +202,7 @@ async def test_the_gateways_word_that_a_record_is_too_large_moves_it_up(job: Job
         lambda: problem(400, code="content_filter"),
     ],
 )
-async def test_a_failed_check_escalates_one_step_and_the_last_answer_is_kept(job: Job, reply: Any) -> None:
+async def test_a_refusal_goes_up_tier_by_tier_to_the_top_and_the_last_answer_is_kept(job: Job, reply: Any) -> None:
     job.gateway.reply = lambda body, _n: completion("done", tokens=(10, 1)) if body["model"] == "middle" else reply()
     job.prompts("hi")
     assert (await job.run()).exit_code == 0
@@ -210,7 +210,7 @@ async def test_a_failed_check_escalates_one_step_and_the_last_answer_is_kept(job
     job.gateway.reply = lambda _body, _n: reply()
     job.prompts("other")
     assert (await job.run()).exit_code == 3
-    assert job.answers("status, tier, attempts")[-1] == ("failed", "medium", 2)
+    assert job.answers("status, tier, attempts")[-1] == ("failed", "complex", 3)
     job.check()
 
 
@@ -231,7 +231,7 @@ async def test_our_own_cap_is_raised_once_and_a_records_own_is_meant(job: Job) -
     assert (await job.run(concurrency=1)).exit_code == 0
     assert [body["max_tokens"] for body in job.gateway.requests] == [100, 200, 1]
     assert job.answers("answer, attempts") == [("whole", 2), ("half", 1)]
-    job.gateway.reply = lambda _body, _n: completion("half", finish="length")
+    job.gateway.reply = lambda body, _n: completion("half", finish="length", tokens=(20, body["max_tokens"]))
     job.prompts("again")
     assert (await job.run()).exit_code == 3
     assert job.answers("status, answer, attempts")[-1] == ("failed", "half", 2)

@@ -14,7 +14,7 @@ COMMANDS = sorted(batchrouter.commands)
 
 
 def test_these_are_the_commands() -> None:
-    expected = "cache demo doctor estimate export init purge report resume retry route run status verify"
+    expected = "cache demo doctor estimate evaluate export init purge report resume retry route run status verify"
     assert expected.split() == COMMANDS
 
 

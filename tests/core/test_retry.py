@@ -92,11 +92,40 @@ def test_free_classes_use_up_no_attempt() -> None:
     assert after(*FREE).attempts == len(FREE)
 
 
-def test_our_own_cap_is_raised_once_and_never_escalated() -> None:
-    cut = FailedCheck(E.TRUNCATED, "cut")
+@pytest.mark.parametrize(("at_own_limit", "then"), [(False, "fail"), (True, "larger")])
+def test_our_own_cap_is_raised_once_and_only_a_models_own_limit_is_escalated(at_own_limit: bool, then: str) -> None:
+    cut = FailedCheck(E.TRUNCATED, "cut", at_own_limit=at_own_limit)
     first = next_step(Outcome("ok"), cut, History(), max_attempts=5, can_escalate=True, jitter=0)
     second = next_step(Outcome("ok"), cut, after(E.TRUNCATED), max_attempts=5, can_escalate=True, jitter=0)
-    assert (first.action, second.action) == ("raise_cap", "fail")
+    assert (first.action, second.action) == ("raise_cap", then)
+
+
+@pytest.mark.parametrize(
+    ("may_differ", "before", "can_escalate", "action"),
+    [
+        (True, History(), True, "retry"),
+        (True, after(E.CHECK), True, "escalate"),
+        (True, after(E.CHECK), False, "fail"),
+        (False, History(), True, "escalate"),
+        (False, History(), False, "fail"),
+        (True, after(E.CHECK).on_another_tier(), True, "retry"),
+    ],
+)
+def test_a_failed_check_is_repeated_once_where_that_can_help(
+    may_differ: bool,
+    before: History,
+    can_escalate: bool,
+    action: str,
+) -> None:
+    check = FailedCheck(E.CHECK, "expect.json: the answer is not JSON")
+    step = next_step(
+        Outcome("ok"), check, before, max_attempts=5, can_escalate=can_escalate, jitter=0, may_differ=may_differ
+    )
+    assert step.action == action
+
+
+def test_crashes_count_over_all_tiers() -> None:
+    assert after(E.CRASH, E.CRASH, E.CHECK).on_another_tier() == History(crashes=2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""The verb that measures what routing costs in quality."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from batchrouter.api.settings import load_settings
+from batchrouter.assembly.desk import open_desk
+from batchrouter.assembly.evaluating import Evaluator
+from batchrouter.assembly.gold import gold_verdicts
+from batchrouter.core.evaluation import EvaluationReport
+from batchrouter.core.money import NANO
+from batchrouter.core.options import EvaluationOptions, RunOptions
+from batchrouter.core.settings import Settings
+from batchrouter.ports import Observer, RunEnd
+from batchrouter.quality.measuring import Sampled, agreement, in_words, measured
+from batchrouter.reporting import figures, pairs
+from batchrouter.store import evaluations
+from batchrouter.store.opening import open_reader
+
+
+async def evaluate(
+    run: str = "latest",
+    *,
+    db: Path,
+    settings: Settings | None = None,
+    options: EvaluationOptions = EvaluationOptions(),
+    observer: Observer | None = None,
+) -> tuple[EvaluationReport, RunEnd]:
+    """Compare a sample of a run's answers with those of a dearer tier: (what it shows, how the work ended).
+
+    The same call goes on with an evaluation that stopped, and makes no call for one that is finished.
+    """
+    with open_reader(db) as reader:
+        number = figures.find_run(reader, run)
+    async with open_desk(db, settings or load_settings(), RunOptions(), observer) as desk:
+        evaluation, end = await Evaluator(desk, options).work(number)
+        if options.gold:
+            with open_reader(db) as reader:
+                gold = gold_verdicts(options.gold, evaluations.sampled(reader, evaluation))
+            await evaluations.set_gold(desk.connection, evaluation, gold)
+    with open_reader(db) as reader:
+        if options.pairs:
+            pairs.write_pairs(evaluations.sampled(reader, evaluation), options.pairs)
+        return _report(reader, evaluation, options.threshold), end
+
+
+def _report(reader: sqlite3.Connection, evaluation: int, threshold: float) -> EvaluationReport:
+    row = evaluations.row_of(reader, evaluation)
+    rows = evaluations.sampled(reader, evaluation)
+    sample = [Sampled(one["tier"], one["how"], one["verdict"], one["gold"]) for one in rows]
+    total = measured("all", sample)
+    run = figures.run_summary(reader, row["run"])
+    cost = evaluations.cost_nano(reader, evaluation)
+    return EvaluationReport(
+        evaluation=evaluation,
+        run=row["run"],
+        seed=row["seed"],
+        sample=row["sample"],
+        drawn=len(rows),
+        pending=sum(one.verdict is None for one in sample),
+        population=row["population"],
+        at_top=row["at_top"],
+        without_text=row["without_text"],
+        against=row["against"],
+        judge=row["judge"],
+        stratify=row["stratify"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        tiers=tuple(
+            measured(tier, [one for one in sample if one.tier == tier])
+            for tier in dict.fromkeys(one.tier for one in sample)
+        ),
+        total=total,
+        gold=agreement(sample),
+        cost=None if cost is None else cost / NANO,
+        share_pct=round(100 * cost / NANO / run.cost, 2) if cost is not None and run.cost else None,
+        currency=run.currency,
+        threshold=threshold,
+        meets_threshold=None if total.rate is None else total.rate >= threshold,
+        verdict=in_words(total),
+    )

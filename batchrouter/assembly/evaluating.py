@@ -1,0 +1,205 @@
+"""An evaluation of a run: drawn once, asked for and judged as far as the budget goes, and gone on with by the same command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from batchrouter.assembly import wiring
+from batchrouter.assembly.carried import settings_of, stored_settings
+from batchrouter.assembly.demo_room import demo_settings
+from batchrouter.assembly.desk import Desk
+from batchrouter.assembly.session import cause_of, recently_sent
+from batchrouter.core.budget import Budget
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit, StorageFailed
+from batchrouter.core.options import EvaluationOptions
+from batchrouter.core.settings import Settings
+from batchrouter.core.version import VERSION
+from batchrouter.engine.budgeting import Budgeting
+from batchrouter.engine.context import RunContext
+from batchrouter.engine.signals import stopped_by_signals
+from batchrouter.engine.stopping import Stop
+from batchrouter.gateway import open_gateway, read_keys
+from batchrouter.ports import Comparison, RunEnd
+from batchrouter.quality.comparing import Comparing
+from batchrouter.quality.judging import JUDGE_PROMPT_VERSION
+from batchrouter.quality.sampling import Stratum, allocate, draw
+from batchrouter.store import evaluations, runs
+from batchrouter.store.ballast import ballast_beside, ballast_bytes
+from batchrouter.store.evaluations import EvaluationKey
+from batchrouter.store.ledger import open_ledger
+from batchrouter.store.lock import name_run
+from batchrouter.store.opening import open_reader
+from batchrouter.store.runs import RunRow
+
+EXACT = "exact"
+AT_ONCE = 200
+"""Comparisons that are worked on at the same time; how many calls that makes is for the models' pacing to say."""
+
+
+class Evaluator:
+    """Works on one evaluation over an open database."""
+
+    def __init__(self, desk: Desk, options: EvaluationOptions) -> None:
+        self._desk = desk
+        self._options = options
+
+    async def work(self, run: int) -> tuple[int, RunEnd]:
+        """Go as far as it goes: (the evaluation's number, how it ended)."""
+        stored = await runs.run_by_number(self._desk.connection, run)
+        settings, _ = settings_of(stored, self._desk.settings)
+        judge = self._judge(settings)
+        evaluation = await self._begun(stored, settings, judge)
+        with open_reader(self._desk.path) as reader:
+            left = evaluations.unjudged(reader, evaluation)
+        if not left:
+            await evaluations.finish(self._desk.connection, evaluation, self._desk.clock.utc())
+            return evaluation, RunEnd(ExitCode.OK)
+        end = await self._compare_all(stored, settings, None if judge == EXACT else judge, left)
+        await evaluations.finish(self._desk.connection, evaluation, self._desk.clock.utc())
+        return evaluation, end
+
+    def _judge(self, settings: Settings) -> str:
+        judge = self._options.judge or settings.tier[settings.top_tier].models[0]
+        if judge != EXACT and judge not in settings.model:
+            raise ConfigurationError(
+                f'--judge {judge}: no table [model."{judge}"] with its prices', f"Or --judge {EXACT}: without a model."
+            )
+        return judge
+
+    async def _begun(self, stored: RunRow, settings: Settings, judge: str) -> int:
+        options = self._options
+        stratify = ",".join(sorted(options.stratify, reverse=True))
+        key = EvaluationKey(
+            stored.run, options.seed, options.sample, options.against, judge, stratify, JUDGE_PROMPT_VERSION
+        )
+        with open_reader(self._desk.path) as reader:
+            found = evaluations.find(reader, key)
+            if found is not None:
+                return found
+            population = evaluations.population(reader, stored.run, settings.top_tier)
+            if not population.drawable:
+                raise InputUnfit(
+                    f"run {stored.run} has no answer to compare: {population.at_top} records were done on the top tier,"
+                    f" the texts of {population.without_text} are purged",
+                    "An evaluation compares done records with a dearer tier.",
+                )
+            rows = partial(evaluations.drawable, reader, stored.run, settings.top_tier)
+            counts = Counter(self._stratum(tier, task) for _, _, tier, task in rows())
+            allocation = allocate(counts, options.sample)
+            lines = set(
+                draw(((line, self._stratum(tier, task)) for line, _, tier, task in rows()), allocation, options.seed)
+            )
+            drawn = [
+                (line, generation, tier, self._against(settings, tier))
+                for line, generation, tier, _ in rows()
+                if line in lines
+            ]
+        return await evaluations.create(self._desk.connection, key, population, drawn, self._desk.clock.utc())
+
+    def _stratum(self, tier: str, task: str) -> Stratum:
+        parts = {"tier": tier, "task": task}
+        return tuple(parts[name] for name in self._options.stratify)
+
+    def _against(self, settings: Settings, tier: str) -> str:
+        above = settings.tier_above(tier) if self._options.against == "next" else None
+        return above or settings.top_tier
+
+    async def _compare_all(
+        self, stored: RunRow, settings: Settings, judge: str | None, left: Sequence[Comparison]
+    ) -> RunEnd:
+        desk, stop = self._desk, Stop()
+        async with AsyncExitStack() as stack:
+            if stored.demo:
+                settings = await stack.enter_async_context(demo_settings(settings, desk.observer.notice))
+            wiring.check_prices(settings)
+            keys = read_keys(settings, os.environ)
+            gateway = await stack.enter_async_context(open_gateway(settings, keys, version=VERSION))
+            name_run(desk.path, stored.run)
+            invocation, lost = await runs.begin_beside(
+                desk.connection, stored.run, settings=stored_settings(settings), version=VERSION, now=desk.clock.utc()
+            )
+            if lost:
+                desk.observer.notice(f"{lost} calls were in flight when the last process ended: they are made again")
+            stack.enter_context(stopped_by_signals(stop, self._options.grace_s, desk.observer.notice))
+            ballast = stack.enter_context(
+                ballast_beside(desk.path, ballast_bytes(settings, AT_ONCE), desk.observer.notice)
+            )
+            ledger = await stack.enter_async_context(
+                open_ledger(
+                    desk.connection,
+                    path=desk.path,
+                    invocation=invocation,
+                    clear_requests=False,
+                    clock=desk.clock,
+                    ballast=ballast,
+                    stop=partial(self._stop_for, stop),
+                )
+            )
+            context = RunContext(
+                settings=settings,
+                ledger=ledger,
+                gateway=gateway,
+                observer=desk.observer,
+                clock=desk.clock,
+                chance=random.Random(stored.run),  # noqa: S311 - spreads retries, guards nothing
+                budgeting=Budgeting(
+                    Budget(limit=settings.budget_nano, spent=await runs.spent_nano(desk.connection, stored.run))
+                ),
+                stop=stop,
+            )
+            sent = await recently_sent(desk.connection, desk.clock.utc())
+            comparing = Comparing(context, wiring.asking(context, sent=sent), judge=judge)
+            try:
+                await _work(comparing, left, stop)
+            except BaseExceptionGroup as group:
+                raise cause_of(group) from group
+        return _end(stop, comparing)
+
+    def _stop_for(self, stop: Stop, failure: StorageFailed) -> None:
+        stop.request(RunEnd(failure.exit_code, failure.message, failure.hint), grace_s=self._options.grace_s)
+
+
+async def _work(comparing: Comparing, left: Sequence[Comparison], stop: Stop) -> None:
+    """Compare all, until the run stops; calls in flight then have the grace to end in."""
+    waiting = iter(left)
+
+    async def work() -> None:
+        for one in waiting:
+            if stop.is_requested or comparing.has_no_room:
+                return
+            await comparing.compare(one)
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = [tasks.create_task(work()) for _ in range(min(AT_ONCE, len(left)))]
+        ending = tasks.create_task(_end_after_grace(stop, workers))
+        await asyncio.wait(workers)
+        ending.cancel()
+
+
+async def _end_after_grace(stop: Stop, workers: Sequence[asyncio.Task[None]]) -> None:
+    await stop.requested.wait()
+    at_once = asyncio.create_task(stop.at_once.wait())
+    try:
+        await asyncio.wait([at_once], timeout=stop.grace_s)
+    finally:
+        at_once.cancel()
+    for worker in workers:
+        worker.cancel()
+
+
+def _end(stop: Stop, comparing: Comparing) -> RunEnd:
+    if stop.end:
+        return stop.end
+    if comparing.has_no_room:
+        return RunEnd(
+            ExitCode.BUDGET,
+            "the budget is reached: no further call of the evaluation fits into what is left of it",
+            "Raise [run] budget or --budget and start the same command again; what was judged is kept.",
+        )
+    return RunEnd(ExitCode.OK)
