@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 
-class Places(asyncio.Semaphore):
-    """A semaphore that can be resized: places too many are not given again when they are left."""
+class Places:
+    """So many may be within an ``async with`` block at once, who came first is first; it can be resized.
+
+    Where places are taken away, those who are within stay, and nobody follows them until there is room.
+    """
 
     def __init__(self, size: int) -> None:
-        super().__init__(size)
         self.size = size
-        self._surplus = 0
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if self._taken < self.size and not self._waiting:
+            self._taken += 1
+            return
+        given = asyncio.get_running_loop().create_future()
+        self._waiting.append(given)
+        try:
+            await given
+        except asyncio.CancelledError:
+            if not given.cancelled():
+                self._leave()
+            elif given in self._waiting:
+                self._waiting.remove(given)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def locked(self) -> bool:
+        """Whether all places are taken."""
+        return self._taken >= self.size
 
     def resize(self, size: int) -> None:
         """Have so many places from now on."""
-        more = size - self.size
         self.size = size
-        if more < 0:
-            self._surplus -= more
-            return
-        taken_back = min(more, self._surplus)
-        self._surplus -= taken_back
-        for _ in range(more - taken_back):
-            super().release()
+        self._give()
 
-    def release(self) -> None:
-        """Leave a place."""
-        if self._surplus:
-            self._surplus -= 1
-        else:
-            super().release()
+    def _leave(self) -> None:
+        self._taken -= 1
+        self._give()
+
+    def _give(self) -> None:
+        while self._waiting and self._taken < self.size:
+            given = self._waiting.popleft()
+            if not given.done():
+                self._taken += 1
+                given.set_result(None)

@@ -9,7 +9,6 @@ from batchrouter.core.limits import Announced
 from batchrouter.core.rate_search import RateSearch
 from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.pacing import Pacing
-from batchrouter.engine.places import Places
 from batchrouter.engine.stopping import Stop
 from tests.engine.test_pacing import LoopClock, in_virtual_time
 
@@ -85,22 +84,3 @@ def test_a_choking_gateway_gets_fewer_calls_at_once() -> None:
         assert pacing.place.size == 2
 
     in_virtual_time(main)
-
-
-async def test_places_taken_away_are_gone_when_they_are_left_and_come_back_one_for_one() -> None:
-    places = Places(3)
-    for _ in range(3):
-        await places.acquire()
-    places.resize(1)
-    places.release()
-    places.release()
-    assert places.locked()
-    places.resize(2)
-    assert not places.locked()
-    await places.acquire()
-    assert places.locked()
-    places.release()
-    places.release()
-    for _ in range(2):
-        await asyncio.wait_for(places.acquire(), 60)
-    assert places.locked()
