@@ -46,9 +46,10 @@ async def test_who_gives_up_waiting_takes_no_place_along() -> None:
     places = Places(1)
     within, waiting = Visitor(places), Visitor(places)
     await _turns()
-    waiting.task.cancel()
-    within.may_leave.set()  # its place may be given to one that is cancelled and does not know it yet
+    within.may_leave.set()
+    waiting.task.cancel()  # the place becomes free before it knows
     await _turns()
+    within.task.result()
     assert not waiting.is_in
     assert not places.locked()
 
