@@ -55,6 +55,10 @@ _TIMES = (
     ("attempts", "run", "started_at"),
     ("attempts", "run", "ended_at"),
     ("results", "run", "finished_at"),
+    ("decision_cache", "line", "decided_at"),
+    ("evaluations", "evaluation", "started_at"),
+    ("evaluations", "evaluation", "finished_at"),
+    ("judgements", "line", "judged_at"),
 )
 
 INVARIANTS = {
@@ -248,7 +252,10 @@ INVARIANTS = {
     "each remembered decision was made by a model for a record": """
         SELECT 'run ' || c.run || ', line ' || c.line FROM decision_cache c
         LEFT JOIN decisions d ON d.run = c.run AND d.line = c.line
-        WHERE d.router IS NOT 'llm' OR d.origin IS NOT 'asked' OR d.tier IS NOT c.tier""",
+        LEFT JOIN records r ON r.run = c.run AND r.line = c.line
+        WHERE d.router IS NOT 'llm' OR d.origin IS NOT 'asked' OR d.tier IS NOT c.tier OR c.task IS NOT r.task
+            OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.run = c.run AND a.line = c.line AND a.purpose = 'classify'
+                AND a.state = 'ok' AND a.model = c.model)""",
     "calls are open only while their run is running": """
         SELECT 'run ' || a.run || ', line ' || a.line FROM attempts a JOIN runs u ON u.run = a.run
         WHERE a.state = 'open' AND u.state <> 'running' AND a.purpose <> 'judge'""",
@@ -267,7 +274,8 @@ INVARIANTS = {
             OR (j.how IN ('normalised', 'json') AND j.verdict <> 'match')""",
     "each evaluation ended when all of its sample was judged": """
         SELECT 'evaluation ' || e.evaluation FROM evaluations e LEFT JOIN judgements j ON j.evaluation = e.evaluation
-        GROUP BY e.evaluation HAVING count(j.line) = 0 OR count(j.line) > min(e.sample, e.population)
+        GROUP BY e.evaluation HAVING count(j.line) <> min(e.sample, e.population)
+            OR e.finished_at < e.started_at OR e.finished_at < max(j.judged_at) OR min(j.judged_at) < e.started_at
             OR (e.finished_at IS NOT NULL AND count(j.verdict) <> count(j.line))""",
     "each open attempt says nothing yet, each ended one says how": f"""
         SELECT {_ATTEMPT} FROM attempts a WHERE a.reserved_nano < 0 OR a.output_cap < 1
