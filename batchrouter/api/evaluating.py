@@ -8,7 +8,7 @@ from pathlib import Path
 from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
 from batchrouter.assembly.evaluating import Evaluator
-from batchrouter.assembly.gold import gold_verdicts
+from batchrouter.assembly.gold import gold_verdicts, read_gold
 from batchrouter.core.evaluation import EvaluationReport
 from batchrouter.core.money import NANO
 from batchrouter.core.options import EvaluationOptions, RunOptions
@@ -32,14 +32,17 @@ async def evaluate(
 
     The same call goes on with an evaluation that stopped, and makes no call for one that is finished.
     """
+    gold = read_gold(options.gold) if options.gold else None
+    if options.pairs:
+        pairs.check(options.pairs)
     with open_reader(db) as reader:
         number = figures.find_run(reader, run)
     async with open_desk(db, settings or load_settings(), RunOptions(), observer) as desk:
         evaluation, end = await Evaluator(desk, options).work(number)
-        if options.gold:
+        if gold is not None:
             with open_reader(db) as reader:
-                gold = gold_verdicts(options.gold, evaluations.sampled(reader, evaluation))
-            await evaluations.set_gold(desk.connection, evaluation, gold)
+                verdicts = gold_verdicts(gold, evaluations.sampled(reader, evaluation))
+            await evaluations.set_gold(desk.connection, evaluation, verdicts)
     with open_reader(db) as reader:
         if options.pairs:
             pairs.write_pairs(evaluations.sampled(reader, evaluation), options.pairs)

@@ -13,6 +13,12 @@ from sqlite3 import Row
 from batchrouter.core.errors import StorageFailed
 
 
+def check(path: Path) -> None:
+    """StorageFailed where nothing could be written there: better known before anything is paid for."""
+    if not os.access(path.resolve().parent, os.W_OK) or path.is_dir():
+        raise StorageFailed(f"{path} cannot be written", "Choose another --pairs.")
+
+
 def write_pairs(rows: Sequence[Row], path: Path) -> int:
     """Write the sampled records that were compared, whole or not at all; how many."""
     pairs = [row for row in rows if row["other_answer"] is not None]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from batchrouter import api
-from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, InputUnfit, StorageFailed
 from batchrouter.core.evaluation import EvaluationReport, Measured
 from batchrouter.core.options import EvaluationOptions
 from batchrouter.core.settings import Settings
@@ -196,8 +196,14 @@ async def test_gold_takes_the_place_of_the_judge_and_measures_it(done: Job, tmp_
 @pytest.mark.parametrize("text", ["{", "[]", '{"id": "r1"}', '{"id": "r1", "verdict": "good"}', '{"verdict": "worse"}'])
 async def test_a_wrong_line_of_gold_is_named(done: Job, tmp_path: Path, text: str) -> None:
     (tmp_path / "gold.jsonl").write_text(f'{{"id": "r1", "verdict": "worse"}}\n{text}\n')
+    calls = len(done.gateway.requests)
     with pytest.raises(InputUnfit, match="line 2"):
         await evaluated(done, sample=5, gold=tmp_path / "gold.jsonl")
+    with pytest.raises(InputMissing):
+        await evaluated(done, sample=5, gold=tmp_path / "none.jsonl")
+    with pytest.raises(StorageFailed):
+        await evaluated(done, sample=5, pairs=tmp_path / "nowhere" / "pairs.md")
+    assert len(done.gateway.requests) == calls, "a mistake that shows at once is told before anything is paid for"
 
 
 async def test_pairs_are_written_for_a_person(done: Job, tmp_path: Path) -> None:
