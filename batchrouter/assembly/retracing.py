@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 
+import msgspec
 import orjson
 
 from batchrouter.assembly import wiring
@@ -141,7 +141,7 @@ def _requested(row: sqlite3.Row, deciding: Deciding) -> bool:
 
 def _read_alike(row: sqlite3.Row, deciding: Deciding) -> bool:
     request, text = read_again(row["body"].encode(), row["task"])
-    request = replace(request, requested_model=row["requested_model"])
+    request = msgspec.structs.replace(request, requested_model=row["requested_model"])
     pinned = row["tier"] if row["router"] == "pin" else None
     record = Record(row["line"], row["offset"], row["digest"], row["id"], request, text, row["task"], pinned)
     decision = Decision(row["tier"], row["reason"], row["router"]) if row["router"] else None

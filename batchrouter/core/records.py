@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 Status = Literal["done", "failed", "rejected", "pending"]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestText:
+class RequestText(msgspec.Struct, frozen=True, gc=False):
     """The parts of a request that rules look at: text only, never images or tool results.
 
     ``last_user`` is the last user message, ``all_user`` every user message joined by newlines, ``keys`` the names of
@@ -22,8 +23,7 @@ class RequestText:
     task: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """A record's tier, why, and which router said so. ``tier`` None: ``--no-routing``, the body's own model is used.
 
     ``origin`` of a decision of the LLM router: its model was asked for this record, the answer was remembered, or there
@@ -36,8 +36,7 @@ class Decision:
     origin: Literal["asked", "cache", "fallback"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request body ready to be sent but for model, output cap and dialect.
 
     ``body`` is a JSON object whose values are the bytes that were read. ``max_output_tokens`` is None where the record
@@ -53,8 +52,7 @@ class Request:
     requested_model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One valid line of the input."""
 
     line: int
@@ -69,8 +67,7 @@ class Record:
     expect: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A line that is not a valid record, with a reason that a person understands."""
 
     line: int

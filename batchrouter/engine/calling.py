@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+
+import msgspec
 
 from batchrouter.core.charging import charge
 from batchrouter.core.errors import StorageFailed
@@ -29,16 +30,14 @@ class NotMade(Enum):
     NO_ROOM = "no_room"
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True, gc=False):
     """What is held in the budget for a call: its worst case in nano-units (None: no price), and its output cap."""
 
     worst_case_nano: int | None
     output_cap: int
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True, gc=False):
     """A call that was made: its row, what it came to, and when it was sent (monotonic)."""
 
     start: AttemptStart

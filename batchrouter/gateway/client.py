@@ -22,7 +22,7 @@ from yarl import URL
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.settings import ModelSettings, Settings
-from batchrouter.gateway.deadline import Deadline
+from batchrouter.gateway.deadline import Deadlines
 from batchrouter.gateway.decoding import decode
 from batchrouter.gateway.encoding import encode
 from batchrouter.gateway.failures import broken_off
@@ -42,7 +42,7 @@ class Connection:
     session: aiohttp.ClientSession
     url: URL
     redactor: Redactor
-    timeout_s: float
+    deadlines: Deadlines
     response_bytes_most: int
     proxy: str | None
     rate: Decimal | None
@@ -110,11 +110,14 @@ class HttpGateway:
 
 
 async def _post(connection: Connection, body: _Body) -> _Reply:
-    async with (
-        Deadline(connection.timeout_s),
-        connection.session.post(connection.url, data=body, allow_redirects=False, proxy=connection.proxy) as response,
-    ):
-        return _Reply(response.status, response.headers, await bounded(response, connection.response_bytes_most))
+    with connection.deadlines:
+        response = await connection.session.post(
+            connection.url, data=body, allow_redirects=False, proxy=connection.proxy
+        )
+        try:
+            return _Reply(response.status, response.headers, await bounded(response, connection.response_bytes_most))
+        finally:
+            response.release()
 
 
 def _understood(reply: _Reply, connection: Connection) -> Outcome:
@@ -150,12 +153,14 @@ async def open_gateway(
             gateway = settings.gateway[name]
             url = endpoint(gateway, "/chat/completions")
             session = await stack.enter_async_context(new_session(gateway, key, version=version))
+            deadlines = Deadlines(gateway.timeout_s)
+            stack.callback(deadlines.close)
             trusted = gateway.trust_reported_cost
             connections[name] = Connection(
                 session=session,
                 url=url,
                 redactor=Redactor(key),
-                timeout_s=gateway.timeout_s,
+                deadlines=deadlines,
                 response_bytes_most=int(gateway.max_response_mb * BYTES_A_MB),
                 proxy=gateway.proxy,
                 rate=settings.rate(trusted) if trusted else None,

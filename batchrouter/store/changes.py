@@ -1,13 +1,15 @@
 """What waits to be written, as rows grouped by table, and the few multi-row statements that write them.
 
 Each statement is a fight for the interpreter's lock with the busy event loop, so a batch is a handful of large
-statements, never one a record. Long batches go in pieces below SQLite's limit of bound values.
+statements, never one a record. They come in few sizes, filled up with rows of NULL that are left out, so that a
+statement is prepared once and not for each number of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -17,7 +19,8 @@ from batchrouter.core.outcome import Outcome
 from batchrouter.core.records import Batch, Decision, Record, Rejection
 from batchrouter.ports import AttemptEnd, AttemptStart, Decided, JudgementRow, ResultRow, TierMove
 
-ROWS_A_STATEMENT = 500
+ROWS_A_STATEMENT = (1, 16, 64, 256, 512)
+"""The largest is below SQLite's limit of bound values."""
 Row = tuple[Any, ...]
 Statement = tuple[str, list[Any], int]
 """SQL, its bound values, and how many rows it must change."""
@@ -27,7 +30,7 @@ _KEY = ("run", "line")
 
 def _insert(table: str, *columns: str) -> tuple[str, int]:
     quoted = ", ".join(f'"{column}"' for column in columns)
-    return f"INSERT INTO {table} ({quoted}) VALUES {{rows}}", len(columns)
+    return f"INSERT INTO {table} ({quoted}) SELECT * FROM (VALUES {{rows}}) WHERE column1 IS NOT NULL", len(columns)
 
 
 def _update(table: str, keys: Sequence[str], columns: Sequence[str], only: str) -> tuple[str, int]:
@@ -296,15 +299,18 @@ class Changes:
             (JUDGE, list(self.judged.values())),
         )
         for (sql, width), rows in groups:
-            one = "(" + ", ".join("?" * width) + ")"
-            for start in range(0, len(rows), ROWS_A_STATEMENT):
-                piece = rows[start : start + ROWS_A_STATEMENT]
-                yield (
-                    sql.format(rows=", ".join([one] * len(piece))),
-                    list(chain.from_iterable(piece)),
-                    len(piece),
-                )
+            for start in range(0, len(rows), ROWS_A_STATEMENT[-1]):
+                piece = rows[start : start + ROWS_A_STATEMENT[-1]]
+                size = next(size for size in ROWS_A_STATEMENT if size >= len(piece))
+                padding = (None,) * (width * (size - len(piece)))
+                yield _of_size(sql, width, size), [*chain.from_iterable(piece), *padding], len(piece)
         yield from self.intake
+
+
+@cache
+def _of_size(sql: str, width: int, rows: int) -> str:
+    one = "(" + ", ".join("?" * width) + ")"
+    return sql.format(rows=", ".join([one] * rows))
 
 
 def _decision_columns(decision: Decision) -> Row:

@@ -20,8 +20,8 @@ from batchrouter.store.lock import locked
 
 BUSY_TIMEOUT_S = 10.0
 ROWS_AT_ONCE = 64
-STATEMENTS_KEPT = 16
-"""Prepared ones: each of many rows takes some 0.3 MB, and there is another for each number of rows."""
+STATEMENTS_KEPT = 48
+"""Prepared ones: each of many rows takes some 0.3 MB."""
 INTACT = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
 PRAGMAS = (
     "journal_mode = WAL",
