@@ -143,14 +143,14 @@ async def test_the_queue_is_read_by_its_index(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     async with ledger_of(path):
         pass
-    plan = " ".join(str(row[3]) for row in rows_of_plan(path, QUEUED_RECORDS, "answer"))
+    plan = " ".join(str(row[3]) for row in rows_of_plan(path, QUEUED_RECORDS))
     assert "records_queued (run=? AND tier=? AND line>? AND line<?)" in plan
     assert "TEMP B-TREE" not in plan
 
 
 def rows_of_plan(path: Path, sql: str) -> list[sqlite3.Row]:
     with open_reader(path) as reader:
-        return reader.execute(f"EXPLAIN QUERY PLAN {sql}", (1, "low", 0, 10, 5)).fetchall()
+        return reader.execute(f"EXPLAIN QUERY PLAN {sql}", ("answer", 1, "low", 0, 10, 5)).fetchall()
 
 
 BIG = Outcome("ok", answer=Answer("x" * 1_000_000, "stop"), usage=Usage(1, 1), response=b"y" * 1_000_000)

@@ -31,7 +31,7 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEST_KEY", CANARY)
         patch.setattr("batchrouter.core.retry.BACKOFF_BASE_S", 0.0)
-        return asyncio.run(write_every_kind(tmp_path_factory.mktemp("every")))
+        return asyncio.run(write_every_kind(tmp_path_factory.mktemp("every"), of_the_first_version=True))
 
 
 @pytest.fixture
