@@ -35,3 +35,11 @@ CREATE TABLE judgements (
     CHECK ((verdict IS NULL) = (judged_at IS NULL)),
     PRIMARY KEY (evaluation, line)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evaluation_calls (                                     -- for which evaluation an attempt was made
+    run         INTEGER NOT NULL,
+    line        INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    evaluation  INTEGER NOT NULL REFERENCES evaluations (evaluation),
+    PRIMARY KEY (run, line, attempt)
+) STRICT, WITHOUT ROWID;

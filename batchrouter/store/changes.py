@@ -71,6 +71,7 @@ INSERT_ATTEMPTS = _insert(
     *(*_KEY, "attempt", "generation", "purpose", "tier", "model", "gateway", "config", "state", "started_at"),
     *("reserved_nano", "output_cap"),
 )
+INSERT_EVALUATION_CALLS = _insert("evaluation_calls", *_KEY, "attempt", "evaluation")
 END_ATTEMPTS = _update(
     "attempts",
     (*_KEY, "attempt"),
@@ -130,6 +131,7 @@ class Changes:
     run: int
     config: int
     clear_requests: bool = False
+    evaluation: int | None = None
     records: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
@@ -138,6 +140,7 @@ class Changes:
     rejected: list[Row] = field(default_factory=list)
     intake: list[Statement] = field(default_factory=list)
     started: list[Row] = field(default_factory=list)
+    evaluating: list[Row] = field(default_factory=list)
     ended: list[Row] = field(default_factory=list)
     results: list[Row] = field(default_factory=list)
     reused: list[Row] = field(default_factory=list)
@@ -213,6 +216,8 @@ class Changes:
                 attempt.output_cap,
             )
         )
+        if self.evaluation is not None:
+            self.evaluating.append((self.run, attempt.line, attempt.attempt, self.evaluation))
 
     def end(self, end: AttemptEnd) -> None:
         """An attempt that ended."""
@@ -286,6 +291,7 @@ class Changes:
             (REMEMBER_DECISIONS, self.remembered),
             (INSERT_RESULTS, self.rejected),
             (INSERT_ATTEMPTS, self.started),
+            (INSERT_EVALUATION_CALLS, self.evaluating),
             (END_ATTEMPTS, self.ended),
             (INSERT_RESULTS, self.results),
             (INSERT_REUSED, self.reused),
