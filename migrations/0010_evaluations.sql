@@ -37,3 +37,11 @@ CREATE TABLE judgements (
     CHECK (how IS NULL OR how = 'judge' OR coalesce(forward, backward) IS NULL),
     PRIMARY KEY (evaluation, line)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evaluation_calls (                                     -- for which evaluation an attempt was made
+    run         INTEGER NOT NULL,
+    line        INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    evaluation  INTEGER NOT NULL REFERENCES evaluations (evaluation),
+    PRIMARY KEY (run, line, attempt)
+) STRICT, WITHOUT ROWID;

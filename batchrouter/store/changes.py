@@ -74,6 +74,7 @@ INSERT_ATTEMPTS = _insert(
     *(*_KEY, "attempt", "generation", "purpose", "tier", "model", "gateway", "config", "state", "started_at"),
     *("reserved_nano", "output_cap"),
 )
+INSERT_EVALUATION_CALLS = _insert("evaluation_calls", *_KEY, "attempt", "evaluation")
 END_ATTEMPTS = _update(
     "attempts",
     (*_KEY, "attempt"),
@@ -133,6 +134,7 @@ class Changes:
     run: int
     config: int
     clear_requests: bool = False
+    evaluation: int | None = None
     records: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
@@ -141,6 +143,7 @@ class Changes:
     rejected: list[Row] = field(default_factory=list)
     intake: list[Statement] = field(default_factory=list)
     started: list[Row] = field(default_factory=list)
+    evaluating: list[Row] = field(default_factory=list)
     ended: list[Row] = field(default_factory=list)
     results: list[Row] = field(default_factory=list)
     reused: list[Row] = field(default_factory=list)
@@ -216,6 +219,8 @@ class Changes:
                 attempt.output_cap,
             )
         )
+        if self.evaluation is not None:
+            self.evaluating.append((self.run, attempt.line, attempt.attempt, self.evaluation))
 
     def end(self, end: AttemptEnd) -> None:
         """An attempt that ended."""
@@ -289,6 +294,7 @@ class Changes:
             (REMEMBER_DECISIONS, self.remembered),
             (INSERT_RESULTS, self.rejected),
             (INSERT_ATTEMPTS, self.started),
+            (INSERT_EVALUATION_CALLS, self.evaluating),
             (END_ATTEMPTS, self.ended),
             (INSERT_RESULTS, self.results),
             (INSERT_REUSED, self.reused),

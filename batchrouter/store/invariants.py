@@ -272,6 +272,13 @@ INVARIANTS = {
                 WHEN j.forward = 'same' AND j.backward = 'same' THEN 'match'
                 WHEN j.forward = 'better' AND j.backward = 'worse' THEN 'better' ELSE 'worse' END)
             OR (j.how IN ('normalised', 'json') AND j.verdict <> 'match')""",
+    "each call of a judge is of one evaluation, and each of an evaluation is such a call": """
+        SELECT 'run ' || a.run || ', line ' || a.line || ', attempt ' || a.attempt FROM attempts a
+        LEFT JOIN evaluation_calls c ON c.run = a.run AND c.line = a.line AND c.attempt = a.attempt
+        LEFT JOIN judgements j ON j.evaluation = c.evaluation AND j.run = a.run AND j.line = a.line
+        WHERE a.purpose = 'judge' AND j.line IS NULL
+        UNION ALL SELECT 'evaluation ' || c.evaluation || ', line ' || c.line || ', attempt ' || c.attempt FROM evaluation_calls c
+        LEFT JOIN attempts a ON a.run = c.run AND a.line = c.line AND a.attempt = c.attempt WHERE a.purpose IS NOT 'judge'""",
     "each evaluation ended when all of its sample was judged": """
         SELECT 'evaluation ' || e.evaluation FROM evaluations e LEFT JOIN judgements j ON j.evaluation = e.evaluation
         GROUP BY e.evaluation HAVING count(j.line) <> min(e.sample, e.population)

@@ -32,6 +32,7 @@ TABLES = (
     "decision_counters",
     "decisions",
     "escalation_counters",
+    "evaluation_calls",
     "evaluations",
     "judgements",
     "latency_counters",
