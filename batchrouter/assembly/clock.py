@@ -19,6 +19,7 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._second, self._to_the_second = -1, ""
+        self._millisecond, self._now = -1, ""
 
     def monotonic_s(self) -> float:
         """Seconds of the event loop's clock."""
@@ -26,10 +27,13 @@ class SystemClock:
 
     def utc(self) -> str:
         """Now, in UTC, to the millisecond."""
-        second, millisecond = divmod(time.time_ns() // 1_000_000, 1_000)
-        if second != self._second:
-            self._second, self._to_the_second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._to_the_second}.{millisecond:03d}Z"
+        milliseconds = time.time_ns() // 1_000_000
+        if milliseconds != self._millisecond:
+            second, rest = divmod(milliseconds, 1_000)
+            if second != self._second:
+                self._second, self._to_the_second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._millisecond, self._now = milliseconds, f"{self._to_the_second}.{rest:03d}Z"
+        return self._now
 
     def utc_ago(self, seconds: float) -> str:
         """So long ago, in UTC, to the millisecond; a century at most."""

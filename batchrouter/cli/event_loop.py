@@ -18,6 +18,14 @@ GC_THRESHOLDS = (50_000, 20, 100)
 OPEN_FILES = 10_240
 
 
+def load_client_beside() -> None:
+    """Begin to load the HTTP client in a thread: with it come the certificates, and the interpreter is free meanwhile."""
+    from importlib import import_module  # noqa: PLC0415
+    from threading import Thread  # noqa: PLC0415
+
+    Thread(target=import_module, args=("aiohttp",)).start()
+
+
 def run_to_end(main: Coroutine[Any, Any, T]) -> T:
     """``asyncio.run``, loaded only now: a help text needs no event loop."""
     import asyncio  # noqa: PLC0415

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchrouter.cli.event_loop import run_quickly, run_to_end
+from batchrouter.cli.event_loop import load_client_beside, run_quickly, run_to_end
 from batchrouter.cli.exits import after_a_run
 from batchrouter.cli.options import Common, common_options, input_options, router_option, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
@@ -56,6 +56,7 @@ def run(
     db = common.database(demo=options.demo)
     if options.output and options.output.resolve() in (Path(source).resolve(), db.resolve()):
         raise click.BadParameter("this is the input, or the database", param_hint="--output")
+    load_client_beside()
     settings = api.load_settings(common.config, budget=budget, router=router)
     report = _followed(
         common,
@@ -86,6 +87,7 @@ def resume(
     """
     from batchrouter import api  # noqa: PLC0415
 
+    load_client_beside()
     settings = api.load_settings(common.config, budget=budget)
     db = common.database()
     if not all_runs:
@@ -141,6 +143,7 @@ def retry(
     """
     from batchrouter import api  # noqa: PLC0415
 
+    load_client_beside()
     which = RetrySelection(statuses, error_classes, tasks, ids, tier)
     settings, db = api.load_settings(common.config, budget=budget), common.database()
     queued, report = _followed(

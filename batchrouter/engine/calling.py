@@ -55,7 +55,8 @@ class Calling:
 
     async def reserve(self, job: Job, model: ModelState, output_cap: int) -> Reservation | NotMade:
         """Wait until the model can be asked, and hold the worst case of a call."""
-        await model.available(self._stop)
+        if model.is_held_up:
+            await model.available(self._stop)
         if model.is_given_up:
             self._stop.request(model.unavailable())
         if self._stop.is_requested:

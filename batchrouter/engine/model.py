@@ -71,6 +71,11 @@ class ModelState:
         output = min(output_cap, round(self._typical_output)) * job.choices
         return typical_input_tokens(job.prompt_bytes) + output
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether a pause or an outage lasts."""
+        return self.breaker.is_open or self.pacing.is_paused
+
     async def available(self, stop: Stop) -> None:
         """Wait while a pause or an outage lasts; in an outage, one at a time is let through as a probe."""
         while self.pacing.is_paused and await stop.sleep(self.pacing.pause_left_s):
