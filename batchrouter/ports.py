@@ -233,7 +233,7 @@ class JudgementRow(msgspec.Struct, frozen=True, gc=False):
 class Comparison:
     """A record whose answer is to be compared: its request, its answer, and what is known so far.
 
-    ``job`` is for the dearer tier. ``response`` is ours as it was received, where it has no text (a call of a tool).
+    ``job`` is for the dearer tier. ``response`` is ours as it was received, where calls of tools may stand in it.
     """
 
     job: Job

@@ -23,5 +23,6 @@ CREATE TABLE decision_cache (
     run             INTEGER NOT NULL REFERENCES runs (run),         -- where it was decided, and for which record
     line            INTEGER NOT NULL,
     decided_at      TEXT NOT NULL,
-    CHECK ((kind = 'task') = (task IS NOT NULL))
+    CHECK ((kind = 'task') = (task IS NOT NULL)),
+    CHECK (length(key) = 16 AND prompt_version > 0 AND task <> '')
 ) STRICT, WITHOUT ROWID;

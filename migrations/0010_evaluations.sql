@@ -6,11 +6,11 @@ CREATE TABLE evaluations (
     sample          INTEGER NOT NULL CHECK (sample > 0),            -- as asked for
     against         TEXT NOT NULL CHECK (against IN ('next', 'top')),
     judge           TEXT NOT NULL,                                  -- a model, or 'exact'
-    stratify        TEXT NOT NULL,                                  -- '', 'tier', 'task' or 'tier,task'
-    prompt_version  INTEGER NOT NULL,
-    population      INTEGER NOT NULL,                               -- done records with a dearer tier above, and their texts
-    at_top          INTEGER NOT NULL,                               -- done at the top: nothing to compare with
-    without_text    INTEGER NOT NULL,                               -- request or answer purged
+    stratify        TEXT NOT NULL CHECK (stratify IN ('', 'tier', 'task', 'tier,task')),
+    prompt_version  INTEGER NOT NULL CHECK (prompt_version > 0),
+    population      INTEGER NOT NULL CHECK (population > 0),        -- done records with a dearer tier above, and their texts
+    at_top          INTEGER NOT NULL CHECK (at_top >= 0),           -- done at the top: nothing to compare with
+    without_text    INTEGER NOT NULL CHECK (without_text >= 0),     -- request or answer purged
     started_at      TEXT NOT NULL,
     finished_at     TEXT,
     UNIQUE (run, seed, sample, against, judge, stratify, prompt_version)
@@ -33,5 +33,15 @@ CREATE TABLE judgements (
     gold            TEXT CHECK (gold IN ('match', 'worse', 'better')),              -- a person's word
     judged_at       TEXT,
     CHECK ((verdict IS NULL) = (judged_at IS NULL)),
+    CHECK (how IS NOT NULL OR verdict IS NULL OR verdict = 'unjudged'),
+    CHECK (how IS NULL OR how = 'judge' OR coalesce(forward, backward) IS NULL),
     PRIMARY KEY (evaluation, line)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evaluation_calls (                                     -- for which evaluation an attempt was made
+    run         INTEGER NOT NULL,
+    line        INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    evaluation  INTEGER NOT NULL REFERENCES evaluations (evaluation),
+    PRIMARY KEY (run, line, attempt)
 ) STRICT, WITHOUT ROWID;

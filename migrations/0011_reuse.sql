@@ -3,7 +3,7 @@ ALTER TABLE results ADD COLUMN reused_run INTEGER;                  -- of the re
 ALTER TABLE results ADD COLUMN reused_line INTEGER;
 
 CREATE TABLE reusable (                                             -- of runs with [run] reuse
-    digest      BLOB PRIMARY KEY,                                   -- of what was sent, and to which models
+    digest      BLOB PRIMARY KEY CHECK (length(digest) = 16),       -- of what was sent, and to which models
     run         INTEGER NOT NULL REFERENCES runs (run),
     line        INTEGER NOT NULL,
     generation  INTEGER NOT NULL
@@ -12,8 +12,8 @@ CREATE TABLE reusable (                                             -- of runs w
 CREATE TABLE reuse_counters (
     run        INTEGER PRIMARY KEY REFERENCES runs (run),
     records    INTEGER NOT NULL,
-    cost_nano  INTEGER NOT NULL,                                    -- what the answers cost when they were asked for
-    unpriced   INTEGER NOT NULL                                     -- how many cost nobody knows what
+    cost_nano  INTEGER NOT NULL CHECK (cost_nano >= 0),             -- what the answers cost when they were asked for
+    unpriced   INTEGER NOT NULL CHECK (unpriced >= 0)               -- how many cost nobody knows what
 ) STRICT;
 
 CREATE TRIGGER results_reused AFTER INSERT ON results WHEN NEW.reused_run IS NOT NULL BEGIN

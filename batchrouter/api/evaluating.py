@@ -8,7 +8,7 @@ from pathlib import Path
 from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
 from batchrouter.assembly.evaluating import Evaluator
-from batchrouter.assembly.gold import gold_verdicts
+from batchrouter.assembly.gold import gold_verdicts, read_gold
 from batchrouter.core.evaluation import EvaluationReport
 from batchrouter.core.money import NANO
 from batchrouter.core.options import EvaluationOptions, RunOptions
@@ -16,6 +16,7 @@ from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer, RunEnd
 from batchrouter.quality.measuring import Sampled, agreement, in_words, measured
 from batchrouter.reporting import figures, pairs
+from batchrouter.reporting.export import spare_sources
 from batchrouter.store import evaluations
 from batchrouter.store.opening import open_reader
 
@@ -34,12 +35,18 @@ async def evaluate(
     """
     with open_reader(db) as reader:
         number = figures.find_run(reader, run)
+        if options.pairs:
+            spare_sources(reader, number, options.pairs, options.gold, option="--pairs")
+            pairs.check(options.pairs)
+    entries = read_gold(options.gold) if options.gold else []
     async with open_desk(db, settings or load_settings(), RunOptions(), observer) as desk:
         evaluation, end = await Evaluator(desk, options).work(number)
         if options.gold:
             with open_reader(db) as reader:
-                gold = gold_verdicts(options.gold, evaluations.sampled(reader, evaluation))
+                gold, neither = gold_verdicts(entries, evaluations.sampled(reader, evaluation))
             await evaluations.set_gold(desk.connection, evaluation, gold)
+            if neither:
+                desk.observer.notice(f"{neither} gold answers equal neither of both answers: they say nothing here")
     with open_reader(db) as reader:
         if options.pairs:
             pairs.write_pairs(evaluations.sampled(reader, evaluation), options.pairs)

@@ -55,12 +55,14 @@ class Evaluator:
         settings, _ = settings_of(stored, self._desk.settings)
         judge = self._judge(settings)
         evaluation = await self._begun(stored, settings, judge)
+        if purged := await evaluations.give_up_purged(self._desk.connection, evaluation, self._desk.clock.utc()):
+            self._desk.observer.notice(f"{purged} records of the sample were purged before they were judged")
         with open_reader(self._desk.path) as reader:
             left = evaluations.unjudged(reader, evaluation)
         if not left:
             await evaluations.finish(self._desk.connection, evaluation, self._desk.clock.utc())
             return evaluation, RunEnd(ExitCode.OK)
-        end = await self._compare_all(stored, settings, None if judge == EXACT else judge, left)
+        end = await self._compare_all(evaluation, stored, settings, None if judge == EXACT else judge, left)
         await evaluations.finish(self._desk.connection, evaluation, self._desk.clock.utc())
         return evaluation, end
 
@@ -111,7 +113,7 @@ class Evaluator:
         return above or settings.top_tier
 
     async def _compare_all(
-        self, stored: RunRow, settings: Settings, judge: str | None, left: Sequence[Comparison]
+        self, evaluation: int, stored: RunRow, settings: Settings, judge: str | None, left: Sequence[Comparison]
     ) -> RunEnd:
         desk, stop = self._desk, Stop()
         async with AsyncExitStack() as stack:
@@ -122,7 +124,12 @@ class Evaluator:
             gateway = await stack.enter_async_context(open_gateway(settings, keys, version=VERSION))
             name_run(desk.path, stored.run)
             invocation, lost = await runs.begin_beside(
-                desk.connection, stored.run, settings=stored_settings(settings), version=VERSION, now=desk.clock.utc()
+                desk.connection,
+                stored.run,
+                evaluation,
+                settings=stored_settings(settings),
+                version=VERSION,
+                now=desk.clock.utc(),
             )
             if lost:
                 desk.observer.notice(f"{lost} calls were in flight when the last process ended: they are made again")

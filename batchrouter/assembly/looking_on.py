@@ -18,10 +18,7 @@ def statuses(db: Path) -> list[figures.RunStatus]:
     with open_reader(db) as reader:
         found = figures.all_statuses(reader)
     alive = {before, run_at_work(db)}
-    return [
-        figures.RunStatus(replace(one.summary, state=INTERRUPTED), ()) if _is_dead(one.summary, alive) else one
-        for one in found
-    ]
+    return [one if one.summary.run in alive else _left_by_the_dead(one) for one in found]
 
 
 def summary(db: Path, run: str) -> figures.Summary:
@@ -32,6 +29,12 @@ def summary(db: Path, run: str) -> figures.Summary:
     if _is_dead(found.run, {before, run_at_work(db)}):
         return replace(found, run=replace(found.run, state=INTERRUPTED))
     return found
+
+
+def _left_by_the_dead(one: figures.RunStatus) -> figures.RunStatus:
+    """A run that no process works on, for itself or to evaluate it, has no call in flight."""
+    state = INTERRUPTED if one.summary.state == "running" else one.summary.state
+    return figures.RunStatus(replace(one.summary, state=state), ())
 
 
 def _is_dead(run: figures.RunSummary, alive: set[int | None]) -> bool:

@@ -10,15 +10,21 @@ from typing import Any
 import click
 
 from batchrouter.cli.event_loop import run_quickly
+from batchrouter.cli.exits import after_a_run
 from batchrouter.cli.options import Common, common_options
 from batchrouter.cli.parameters import Amount, Share
 from batchrouter.cli.printing import print_json
 from batchrouter.core.options import EvaluationOptions
 
+SAMPLE_MOST = 10**9
+SEED_MOST = 2**63 - 1
+
 
 @click.command(short_help="Compare a sample of answers with a dearer tier.")
 @click.argument("run", default="latest")
-@click.option("--sample", type=click.IntRange(min=1), default=100, show_default=True, help="How many records to draw.")
+@click.option(
+    "--sample", type=click.IntRange(1, SAMPLE_MOST), default=100, show_default=True, help="How many records to draw."
+)
 @click.option(
     "--against", type=click.Choice(["next", "top"]), default="next", show_default=True, help="The dearer tier."
 )
@@ -27,7 +33,13 @@ from batchrouter.core.options import EvaluationOptions
     "--gold", type=click.Path(path_type=Path), help="What people say: JSON lines with id, and verdict or answer."
 )
 @click.option("--pairs", type=click.Path(path_type=Path), help="Write the answers side by side (.md or .jsonl).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws another sample.")
+@click.option(
+    "--seed",
+    type=click.IntRange(-SEED_MOST, SEED_MOST),
+    default=0,
+    show_default=True,
+    help="Another seed draws another sample.",
+)
 @click.option("--stratify", type=click.Choice(["tier", "task", "tier,task"]), help="Draw of each in proportion.")
 @click.option("--threshold", type=Share(), default="95%", show_default=True, help="The share that should be as good.")
 @click.option("--budget", type=Amount(), help="Most that the run may cost, its evaluations included.")
@@ -52,14 +64,17 @@ def evaluate(run: str, judge: str | None, budget: Any, stratify: str | None, com
     settings, db = api.load_settings(common.config, budget=budget), common.database()
     work = partial(api.evaluate, run, db=db, settings=settings, options=chosen)
     report, end = run_quickly(work(observer=Progress(currency=settings.currency)))
-    if common.as_json:
-        print_json(report.as_dict())
-    else:
-        printing.print_evaluation(report, sys.stdout)
-    if end.reason:
-        click.echo(f"stopped: {printable_lines(end.reason)}", err=True)
-        click.echo(f"hint: {printable_lines(end.hint)}", err=True)
-    return end.exit_code
+
+    def tell() -> None:
+        if common.as_json:
+            print_json(report.as_dict())
+        else:
+            printing.print_evaluation(report, sys.stdout)
+        if end.reason:
+            click.echo(f"stopped: {printable_lines(end.reason)}", err=True)
+            click.echo(f"hint: {printable_lines(end.hint)}", err=True)
+
+    return after_a_run(end.exit_code, tell)
 
 
 COMMANDS = (evaluate,)

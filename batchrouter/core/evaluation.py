@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,3 +100,33 @@ class EvaluationReport:
             "total": self.total.as_dict(),
             "gold": dataclasses.asdict(self.gold) if self.gold else None,
         }
+
+
+def said(content: str | None, response: bytes | None) -> str:
+    """What an answer says: its text, or the calls of tools that it makes, as JSON; where it has both, both."""
+    calls = _calls(response)
+    if not calls:
+        return content or ""
+    return json.dumps({"text": content, "tool_calls": calls} if content else calls, ensure_ascii=False, sort_keys=True)
+
+
+def calls_tools(response: bytes | None) -> bool:
+    """Whether an answer, as it was received, makes calls of tools."""
+    return bool(_calls(response))
+
+
+def _calls(response: bytes | None) -> list[dict[str, Any]]:
+    try:
+        message = json.loads(response or b"")["choices"][0]["message"]
+        calls = message.get("tool_calls") or []
+        functions = [call["function"] for call in calls] or [message["function_call"]]
+        return [_call(function) for function in functions]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return []
+
+
+def _call(function: dict[str, Any]) -> dict[str, Any]:
+    arguments = function["arguments"]
+    with suppress(ValueError, TypeError, RecursionError):
+        arguments = json.loads(arguments)
+    return {"name": function["name"], "arguments": arguments}

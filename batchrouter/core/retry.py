@@ -127,7 +127,7 @@ def next_step(
     if error is ErrorClass.TRUNCATED:
         may_raise = history.truncated <= 1 and history.used < max_attempts
         at_own_limit = check is not None and check.at_own_limit
-        return Step("raise_cap" if may_raise else "larger" if at_own_limit else "fail", reason)
+        return Step("raise_cap" if may_raise else "larger" if at_own_limit and can_escalate else "fail", reason)
     if error is ErrorClass.SIZE:
         return Step("larger", reason)
     if (outage and error in OUTAGE) or _may_repeat(error, history, outcome, max_attempts, may_differ=may_differ):

@@ -35,7 +35,8 @@ class Asked:
     model: str | None = None
 
 
-_NO_MODEL = Outcome("not_sent", ErrorClass.UNSUPPORTED, "no model that could be asked takes it")
+_NOT_TAKEN = Outcome("not_sent", ErrorClass.UNSUPPORTED, "no model that could be asked takes it")
+_NOT_KNOWN = Outcome("not_sent", ErrorClass.MODEL_UNKNOWN, "the gateway knows none of the models that could be asked")
 
 
 class Asking:
@@ -55,7 +56,8 @@ class Asking:
         while True:
             model = self._choose(job, models, output_cap)
             if model is None:
-                return Asked("given_up", _NO_MODEL)
+                unknown = all(self._models[name].is_unknown for name in models)
+                return Asked("given_up", _NOT_KNOWN if unknown else _NOT_TAKEN)
             async with model.pacing.place:
                 held = await self._calling.reserve(job, model, output_cap)
                 if isinstance(held, NotMade):

@@ -235,6 +235,9 @@ class TierLane:
         self._page.clear()
         self._arrived.clear()
         self._retries.clear()
+        for job in waiting:
+            if self._let_go:
+                self._let_go(job)
         self.wake()
         self._note_idle()
 

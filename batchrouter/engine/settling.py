@@ -100,7 +100,7 @@ class Settling:
             case "escalate":
                 self._escalate(end, job, lane)
             case "larger":
-                self.to_larger(job, lane, ErrorClass.SIZE, step.reason, end)
+                self.to_larger(job, lane, ErrorClass(end.error_class or ErrorClass.SIZE), step.reason, end)
             case "stop":
                 self._ledger.settle(end)
                 lane.release(job)

@@ -6,15 +6,15 @@ What is paid for is a row as soon as it is there: whatever ends the process, the
 from __future__ import annotations
 
 import dataclasses
-import json
-from contextlib import suppress
-from typing import Any
+from collections import Counter
 
 import msgspec
 
 from batchrouter.core.checks import expectation_of, failed_check
 from batchrouter.core.errors import ExitCode
+from batchrouter.core.evaluation import calls_tools, said
 from batchrouter.core.outcome import Answer, ErrorClass, Outcome
+from batchrouter.core.retry import History
 from batchrouter.core.tokens import VERDICT_TOKENS
 from batchrouter.engine.asking import Asked, Asking
 from batchrouter.engine.context import RunContext
@@ -22,7 +22,8 @@ from batchrouter.ports import AttemptEnd, Comparison, Job, JudgementRow, RunEnd
 from batchrouter.quality.equality import equality
 from batchrouter.quality.judging import question, verdict_of, word_of
 
-_WRONG_REQUEST = frozenset({ErrorClass.BAD_REQUEST, ErrorClass.UNSUPPORTED, ErrorClass.MODEL_UNKNOWN})
+REFUSALS_MOST = 3
+"""A request may be wrong for a dearer model by itself; when so many were refused and none answered, the settings are."""
 _NO_ANSWER = Outcome("error", ErrorClass.UNUSABLE, "no answer")
 
 
@@ -44,6 +45,7 @@ class Comparing:
         self._asking = asking
         self._judge = judge
         self._answered: set[str] = set()
+        self._refused: Counter[str] = Counter()
         self.has_no_room = False
 
     async def compare(self, one: Comparison) -> None:
@@ -62,21 +64,30 @@ class Comparing:
     async def _ask_above(self, job: Job) -> Asked | None:
         tier = self._settings.tier[job.tier or ""]
         cap = tier.max_output_tokens if job.max_output_tokens is None else job.max_output_tokens
-        return self._went_on(await self._asking.ask(job, "judge", tier.models, output_cap=cap), f"tier {job.tier!r}")
+        asked = await self._asking.ask(job, "judge", tier.models, output_cap=cap)
+        return self._went_on(asked, f"tier {job.tier!r}", refusals_most=REFUSALS_MOST)
 
-    def _went_on(self, asked: Asked, whom: str) -> Asked | None:
-        """None where there is nothing to go on with now. A request that is refused from the first on is a wrong setting."""
+    def _went_on(self, asked: Asked, whom: str, *, refusals_most: int) -> Asked | None:
+        """None where there is nothing to go on with now."""
         if asked.state == "answered":
             self._answered.add(whom)
         self.has_no_room = self.has_no_room or asked.state == "no_room"
         if asked.state in ("stopped", "no_room"):
             return None
         outcome = asked.outcome or _NO_ANSWER
-        if asked.state == "given_up" and outcome.error in _WRONG_REQUEST and whom not in self._answered:
+        if asked.state == "given_up" and self._is_a_wrong_setting(outcome, whom, refusals_most):
             self._ledger.settle(asked.end)
             self._stop.request(_cannot_be_asked(whom, outcome))
             return None
         return asked
+
+    def _is_a_wrong_setting(self, outcome: Outcome, whom: str, refusals_most: int) -> bool:
+        """Whether all others would fare the same: no model is known, or none of so many requests was answered."""
+        self._refused[whom] += outcome.error is ErrorClass.BAD_REQUEST
+        nobody_answered = whom not in self._answered and self._refused[whom] >= refusals_most
+        return outcome.error is ErrorClass.MODEL_UNKNOWN or (
+            outcome.error is ErrorClass.BAD_REQUEST and nobody_answered
+        )
 
     def _with_answer(self, row: JudgementRow, asked: Asked, one: Comparison, ours: str) -> JudgementRow:
         outcome = asked.outcome or _NO_ANSWER
@@ -90,9 +101,14 @@ class Comparing:
         return self._judged(row, verdict, how) if verdict else row
 
     def _without_a_judge(self, one: Comparison, other: Answer, ours: str, theirs: str) -> tuple[str | None, str | None]:
-        """(how it was found, the verdict) where checks or equality decide; (None, None) where they do not."""
+        """(how it was found, the verdict) where checks or equality decide; (None, None) where they do not.
+
+        A dearer answer that our own cap cut short is no measure.
+        """
+        if other.finish_reason == "length" and one.job.max_output_tokens is None:
+            return None, "unjudged"
         expected = expectation_of(one.job.expect) if one.job.expect else None
-        own = Answer(one.answer, one.finish_reason, has_tool_calls=one.answer is None)
+        own = Answer(one.answer, one.finish_reason, has_tool_calls=calls_tools(one.response))
         failed, other_failed = (
             failed_check(answer, expected, own_cap=None, body=one.job.body) is not None for answer in (own, other)
         )
@@ -132,14 +148,16 @@ class Comparing:
             tier=None,
             body=body,
             prompt_bytes=len(body),
+            images=0,
             choices=1,
             max_output_tokens=None,
             needs=frozenset(),
             expect=None,
+            history=History(),
         )
         asked = await self._asking.ask(asking, "judge", (judge,), output_cap=VERDICT_TOKENS)
         job.attempts_so_far = asking.attempts_so_far
-        return self._went_on(asked, f"the judge {judge!r}")
+        return self._went_on(asked, f"the judge {judge!r}", refusals_most=1)
 
     def _judged(self, row: JudgementRow, verdict: str, how: str | None) -> JudgementRow:
         return msgspec.structs.replace(row, verdict=verdict, how=how, judged_at=self._clock.utc())
@@ -148,24 +166,6 @@ class Comparing:
 def _word(asked: Asked) -> str:
     answer = asked.outcome.answer if asked.outcome else None
     return word_of(answer.content if answer else None)
-
-
-def said(content: str | None, response: bytes | None) -> str:
-    """What an answer says: its text, or else the calls of tools that it makes, as JSON."""
-    if content is not None or response is None:
-        return content or ""
-    try:
-        calls = json.loads(response)["choices"][0]["message"].get("tool_calls") or []
-        return json.dumps([_call(call["function"]) for call in calls], ensure_ascii=False, sort_keys=True)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return ""
-
-
-def _call(function: dict[str, Any]) -> dict[str, Any]:
-    arguments = function["arguments"]
-    with suppress(ValueError, TypeError):
-        arguments = json.loads(arguments)
-    return {"name": function["name"], "arguments": arguments}
 
 
 def _cannot_be_asked(whom: str, outcome: Outcome) -> RunEnd:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 import unicodedata
+from decimal import Decimal
 from typing import Any, Literal
 
 _FENCE = "```"
@@ -29,10 +30,15 @@ def normalised(text: str) -> str:
 
 def _same_json(left: str, right: str) -> bool:
     try:
-        first, second = json.loads(_bare(left)), json.loads(_bare(right))
-    except (ValueError, RecursionError):
+        first, second = _parsed(left), _parsed(right)
+        return isinstance(first, dict | list) and _same(first, second)
+    except (ValueError, RecursionError, ArithmeticError):
         return False
-    return isinstance(first, dict | list) and _same(first, second)
+
+
+def _parsed(text: str) -> Any:
+    """JSON with every number as it is written; ValueError for NaN and infinities, which JSON has not."""
+    return json.loads(_bare(text), parse_float=Decimal, parse_constant=int)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -43,7 +49,7 @@ def _same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(_same(left, right) for left, right in zip(one, other, strict=True))
-    return type(other) in (int, float) and one == other if isinstance(one, int | float) else bool(one == other)
+    return bool(one == other)
 
 
 def _bare(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import string
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -19,9 +20,13 @@ Say how A compares with B. Reply with exactly one word: worse, same or better.""
 
 
 def question(messages: bytes, answer_a: str, answer_b: str) -> bytes:
-    """The body of the question; ``messages`` is the JSON of the request's messages."""
+    """The body of the question; ``messages`` is the JSON of the request's messages, of which the judge is shown the texts."""
     content = orjson.dumps(
-        {"request": orjson.Fragment(messages), "answer_a": _encodable(answer_a), "answer_b": _encodable(answer_b)}
+        {
+            "request": orjson.Fragment(_texts(messages)),
+            "answer_a": _encodable(answer_a),
+            "answer_b": _encodable(answer_b),
+        }
     ).decode()
     asked = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": content}]
     return orjson.dumps({"messages": asked, "temperature": 0})
@@ -42,3 +47,19 @@ def verdict_of(forward: Word, backward: Word) -> Verdict:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
+
+
+def _texts(messages: bytes) -> bytes:
+    """The messages with a word in the place of each image, sound and file: their bytes mean nothing as text, and cost much."""
+    read: list[dict[str, Any]] = json.loads(messages)
+    if not any(isinstance(message.get("content"), list) for message in read):
+        return messages
+    for message in read:
+        if isinstance(message.get("content"), list):
+            message["content"] = [_text_of(part) for part in message["content"]]
+    return json.dumps(read).encode()
+
+
+def _text_of(part: dict[str, Any]) -> dict[str, Any]:
+    kind = part.get("type")
+    return part if kind == "text" else {"type": "text", "text": f"[{kind}]"}

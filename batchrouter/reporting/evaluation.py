@@ -28,10 +28,13 @@ def print_evaluation(report: EvaluationReport, file: IO[str]) -> None:
         lines.append(
             ("gold", f"{gold.records:,} records; of {gold.judged:,} the judge agreed on {gold.agreed:,}{missed}")
         )
+    if report.total.unjudged:
+        lines.append(("unjudged", f"{report.total.unjudged:,}: no verdict could be had; each counts as not as good"))
     for label, value in lines:
         console.print(f"  {label:<20}{printable(value)}")
     console.print()
     console.print(_table(report))
+    console.print("  interval: Wilson, two-sided 95 %; mismatch at most: Clopper-Pearson, exact, one-sided 95 %")
     console.print()
     total = report.total
     console.print(f"  correct {total.correct} / downgraded {total.downgraded} / total {total.n}")

@@ -45,25 +45,33 @@ def export(
     headings = format == "csv"
     if destination is None:
         return _copy(lines, sys.stdout.buffer) - headings
-    _spare_sources(connection, run, destination)
+    spare_sources(connection, run, destination)
+    return write_file(lines, destination) - headings
+
+
+def write_file(lines: Iterator[bytes], destination: Path, option: str = "-o") -> int:
+    """Write a file whole or not at all; how many lines. Raises StorageFailed, and the old one is then intact."""
     try:
         if destination.exists() and not destination.is_file():
             with destination.open("wb") as device:  # /dev/null or a pipe: a rename would put a file in its place
-                return _copy(lines, device) - headings
-        return _write_whole(lines, destination.resolve()) - headings
+                return _copy(lines, device)
+        return _write_whole(lines, destination.resolve())
     except OSError as error:
         raise StorageFailed(
-            f"{destination} cannot be written: {error.strerror}", "Nothing was changed; choose another -o."
+            f"{destination} cannot be written: {error.strerror}", f"Nothing was changed; choose another {option}."
         ) from error
 
 
-def _spare_sources(connection: sqlite3.Connection, run: int, destination: Path) -> None:
-    """Refuse to replace what the answers come from."""
+def spare_sources(
+    connection: sqlite3.Connection, run: int, destination: Path, *others: Path | None, option: str = "-o"
+) -> None:
+    """Refuse (InputUnfit) to replace what the answers come from, and other files that are needed."""
     sources = [row["file"] for row in connection.execute("PRAGMA database_list")]
     sources += [row["input"] for row in connection.execute("SELECT input FROM runs WHERE run = ?", (run,))]
-    for source in sources:
+    for source in (*sources, *others):
         if source and destination.exists() and Path(source).exists() and destination.samefile(source):
-            raise InputUnfit(f"{destination} is the input of the run, or its database", "Choose another -o.")
+            what = "is read by this command" if source in others else "is the input of the run, or its database"
+            raise InputUnfit(f"{destination} {what}", f"Choose another {option}.")
 
 
 def _tell_what_is_gone(connection: sqlite3.Connection, run: int) -> None:

@@ -5,29 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from sqlite3 import Row
 
 from batchrouter.core.errors import StorageFailed
+from batchrouter.core.evaluation import said
+from batchrouter.reporting.export import write_file
 
 
-def write_pairs(rows: Sequence[Row], path: Path) -> int:
-    """Write the sampled records that were compared, whole or not at all; how many."""
+def check(path: Path) -> None:
+    """StorageFailed where nothing could be written there: better known before anything is paid for."""
+    if not os.access(path.resolve().parent, os.W_OK) or path.is_dir():
+        raise StorageFailed(f"{path} cannot be written", "Choose another --pairs.")
+
+
+def write_pairs(rows: Sequence[Row], path: Path) -> None:
+    """Write the sampled records that were compared, whole or not at all."""
     pairs = [row for row in rows if row["other_answer"] is not None]
-    lines = _json_lines(pairs) if path.suffix in (".jsonl", ".json") else _markdown(pairs)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", errors="replace", dir=path.resolve().parent, delete=False
-        ) as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise StorageFailed(f"{path} cannot be written: {error.strerror}", "Choose another --pairs.") from error
-    return len(pairs)
+    texts = _json_lines(pairs) if path.suffix in (".jsonl", ".json") else _markdown(pairs)
+    write_file((text.encode("utf-8", "replace") for text in texts), path, "--pairs")
 
 
 _KEYS = ("line", "id", "task", "tier", "model", "answer", "against_tier", "other_model", "other_answer")
@@ -36,7 +33,7 @@ _SAID = ("how", "verdict", "gold", "forward", "backward")
 
 def _json_lines(pairs: Sequence[Row]) -> Iterator[str]:
     for row in pairs:
-        pair = {key: row[key] for key in _KEYS}
+        pair = {key: row[key] for key in _KEYS} | {"answer": said(row["answer"], row["response"])}
         request = json.loads(row["body"]) if row["body"] else None
         yield json.dumps({**pair, **{key: row[key] for key in _SAID}, "request": request}, ensure_ascii=False) + "\n"
 
@@ -48,7 +45,7 @@ def _markdown(pairs: Sequence[Row]) -> Iterator[str]:
         if row["body"]:
             messages = json.dumps(json.loads(row["body"]).get("messages"), ensure_ascii=False, indent=1)
             yield from _block("request", messages)
-        yield from _block(f"{row['tier']}: {row['model']}", row["answer"] or "")
+        yield from _block(f"{row['tier']}: {row['model']}", said(row["answer"], row["response"]))
         yield from _block(f"{row['against_tier']}: {row['other_model']}", row["other_answer"])
 
 

@@ -95,6 +95,19 @@ async def create(
     return evaluation
 
 
+async def give_up_purged(connection: aiosqlite.Connection, evaluation: int, now: str) -> int:
+    """What was drawn and then purged before it was judged is unjudged for good; how many."""
+    cursor = await connection.execute(
+        "UPDATE judgements SET verdict = 'unjudged', judged_at = ? WHERE evaluation = ? AND verdict IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM requests q JOIN results s ON s.run = q.run AND s.line = q.line"
+        " WHERE q.run = judgements.run AND q.line = judgements.line AND s.generation = judgements.generation"
+        f" AND {_HAS_TEXT})",
+        (now, evaluation),
+    )
+    await connection.commit()
+    return cursor.rowcount
+
+
 async def finish(connection: aiosqlite.Connection, evaluation: int, now: str) -> None:
     """Note the end, if nothing is left to be judged."""
     await connection.execute(
@@ -105,8 +118,10 @@ async def finish(connection: aiosqlite.Connection, evaluation: int, now: str) ->
     await connection.commit()
 
 
-_UNJUDGED = """
-SELECT s.answer, s.finish_reason, iif(s.answer IS NULL, CAST(s.response AS BLOB), NULL),
+_CALLS_OF_TOOLS = "iif(s.answer IS NULL OR instr(q.needs, 'tools'), CAST(s.response AS BLOB), NULL)"
+"""The response where calls of tools may stand in it."""
+_UNJUDGED = f"""
+SELECT s.answer, s.finish_reason, {_CALLS_OF_TOOLS},
     j.other_attempt, j.other_model, j.other_answer, j.forward, j.backward,
     j.line, j.against_tier, j.against_tier, r.generation, CAST(q.body AS BLOB), q.prompt_bytes, q.images, q.choices,
     q.max_output_tokens, q.needs, q.requested_model, CAST(q.expect AS BLOB), r.task,
@@ -115,12 +130,12 @@ FROM judgements j
 JOIN records r ON r.run = j.run AND r.line = j.line
 JOIN requests q ON q.run = j.run AND q.line = j.line
 JOIN results s ON s.run = j.run AND s.line = j.line AND s.generation = j.generation
-WHERE j.evaluation = ? AND j.verdict IS NULL AND q.body IS NOT NULL AND s.response IS NOT NULL ORDER BY j.line
+WHERE j.evaluation = ? AND j.verdict IS NULL ORDER BY j.line
 """
 
 
 def unjudged(connection: sqlite3.Connection, evaluation: int) -> list[Comparison]:
-    """What is left to be judged, in line order; what was purged meanwhile cannot be."""
+    """What is left to be judged, in line order."""
     return [_comparison(evaluation, tuple(row)) for row in connection.execute(_UNJUDGED, (evaluation,))]
 
 
@@ -131,9 +146,9 @@ def _comparison(evaluation: int, row: tuple[Any, ...]) -> Comparison:
     return Comparison(job, answer, finish_reason, response, known)
 
 
-_JUDGED = """
+_JUDGED = f"""
 SELECT j.line, j.tier, j.how, j.verdict, j.gold, r.id, r.task, q.body, s.answer, s.model, j.other_model, j.other_answer,
-    j.against_tier, j.forward, j.backward
+    j.against_tier, j.forward, j.backward, {_CALLS_OF_TOOLS} AS response
 FROM judgements j
 JOIN records r ON r.run = j.run AND r.line = j.line
 LEFT JOIN requests q ON q.run = j.run AND q.line = j.line
@@ -157,14 +172,14 @@ _COST = """
 SELECT coalesce(sum(a.cost_nano), 0) AS cost, coalesce(sum(a.cost_nano IS NULL), 0) AS unpriced
 FROM evaluations e
 JOIN judgements j ON j.evaluation = e.evaluation
-JOIN attempts a ON a.run = j.run AND a.line = j.line AND a.purpose = 'judge' AND a.state IN ('ok', 'error', 'not_sent')
-    AND a.started_at >= e.started_at AND (e.finished_at IS NULL OR a.started_at <= e.finished_at)
+JOIN evaluation_calls c ON c.run = j.run AND c.line = j.line AND c.evaluation = e.evaluation
+JOIN attempts a ON a.run = c.run AND a.line = c.line AND a.attempt = c.attempt AND a.state IN ('ok', 'error', 'not_sent')
 WHERE e.evaluation = ?
 """
 
 
 def cost_nano(connection: sqlite3.Connection, evaluation: int) -> int | None:
-    """What the calls for this sample cost; lost ones are not inside. None: not known of all of them."""
+    """What the calls of this evaluation cost; lost ones are not inside. None: not known of all of them."""
     row = connection.execute(_COST, (evaluation,)).fetchone()
     return None if row["unpriced"] else int(row["cost"])
 

@@ -55,6 +55,10 @@ _TIMES = (
     ("attempts", "run", "started_at"),
     ("attempts", "run", "ended_at"),
     ("results", "run", "finished_at"),
+    ("decision_cache", "line", "decided_at"),
+    ("evaluations", "evaluation", "started_at"),
+    ("evaluations", "evaluation", "finished_at"),
+    ("judgements", "line", "judged_at"),
 )
 
 INVARIANTS = {
@@ -248,7 +252,10 @@ INVARIANTS = {
     "each remembered decision was made by a model for a record": """
         SELECT 'run ' || c.run || ', line ' || c.line FROM decision_cache c
         LEFT JOIN decisions d ON d.run = c.run AND d.line = c.line
-        WHERE d.router IS NOT 'llm' OR d.origin IS NOT 'asked' OR d.tier IS NOT c.tier""",
+        LEFT JOIN records r ON r.run = c.run AND r.line = c.line
+        WHERE d.router IS NOT 'llm' OR d.origin IS NOT 'asked' OR d.tier IS NOT c.tier OR c.task IS NOT r.task
+            OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.run = c.run AND a.line = c.line AND a.purpose = 'classify'
+                AND a.state = 'ok' AND a.model = c.model)""",
     "calls are open only while their run is running": """
         SELECT 'run ' || a.run || ', line ' || a.line FROM attempts a JOIN runs u ON u.run = a.run
         WHERE a.state = 'open' AND u.state <> 'running' AND a.purpose <> 'judge'""",
@@ -265,9 +272,17 @@ INVARIANTS = {
                 WHEN j.forward = 'same' AND j.backward = 'same' THEN 'match'
                 WHEN j.forward = 'better' AND j.backward = 'worse' THEN 'better' ELSE 'worse' END)
             OR (j.how IN ('normalised', 'json') AND j.verdict <> 'match')""",
+    "each call of a judge is of one evaluation, and each of an evaluation is such a call": """
+        SELECT 'run ' || a.run || ', line ' || a.line || ', attempt ' || a.attempt FROM attempts a
+        LEFT JOIN evaluation_calls c ON c.run = a.run AND c.line = a.line AND c.attempt = a.attempt
+        LEFT JOIN judgements j ON j.evaluation = c.evaluation AND j.run = a.run AND j.line = a.line
+        WHERE a.purpose = 'judge' AND j.line IS NULL
+        UNION ALL SELECT 'evaluation ' || c.evaluation || ', line ' || c.line || ', attempt ' || c.attempt FROM evaluation_calls c
+        LEFT JOIN attempts a ON a.run = c.run AND a.line = c.line AND a.attempt = c.attempt WHERE a.purpose IS NOT 'judge'""",
     "each evaluation ended when all of its sample was judged": """
         SELECT 'evaluation ' || e.evaluation FROM evaluations e LEFT JOIN judgements j ON j.evaluation = e.evaluation
-        GROUP BY e.evaluation HAVING count(j.line) = 0 OR count(j.line) > min(e.sample, e.population)
+        GROUP BY e.evaluation HAVING count(j.line) <> min(e.sample, e.population)
+            OR e.finished_at < e.started_at OR e.finished_at < max(j.judged_at) OR min(j.judged_at) < e.started_at
             OR (e.finished_at IS NOT NULL AND count(j.verdict) <> count(j.line))""",
     "each open attempt says nothing yet, each ended one says how": f"""
         SELECT {_ATTEMPT} FROM attempts a WHERE a.reserved_nano < 0 OR a.output_cap < 1

@@ -203,8 +203,8 @@ class RunLedger:
             await self._commit(changes.without_intake())
 
     async def end(self) -> None:
-        """After a failed write: note in the run's row how it ended, and close the connection that saved the rest."""
-        if self.failed_write and not self.failure:
+        """After a failed write: note in the run's row how the work on it ended, and close the connection that saved the rest."""
+        if self.failed_write and not self.failure and self._invocation.evaluation is None:
             with suppress(sqlite3.Error):
                 now, reason = self._clock.utc(), self.failed_write.message
                 await runs.end(self._writer, self._invocation.run, ExitCode.STORAGE, reason, now=now)
@@ -218,7 +218,8 @@ class RunLedger:
         if self.failure:
             raise self.failure
         if self._group is None:
-            self._group = _Group(Changes(self._invocation.run, self._invocation.config, self._clear_requests))
+            about = self._invocation
+            self._group = _Group(Changes(about.run, about.config, self._clear_requests, about.evaluation))
             self._work.set()
         return self._group
 

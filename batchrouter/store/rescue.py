@@ -13,8 +13,9 @@ from pathlib import Path
 
 import aiosqlite
 
-from batchrouter.store.changes import Changes, Row
+from batchrouter.store.changes import Changes
 from batchrouter.store.opening import WritingConnection, connect_writer
+from batchrouter.store.statements import Row
 
 _PRIMARY_CODE = 0xFF
 _ATTEMPT = "SELECT 1 FROM attempts WHERE run = ? AND line = ? AND attempt = ?"

@@ -20,11 +20,15 @@ from batchrouter.core.records import Position
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What a process works under: its run, its number among the run's processes, and its configuration."""
+    """What a process works under: its run, its number among the run's processes, and its configuration.
+
+    ``evaluation``: the one that all its calls are for (None: it works on the run itself).
+    """
 
     run: int
     epoch: int
     config: int
+    evaluation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +128,15 @@ async def begin(
 
 
 async def begin_beside(
-    connection: aiosqlite.Connection, run: int, *, settings: str, version: str, now: str
+    connection: aiosqlite.Connection, run: int, evaluation: int, *, settings: str, version: str, now: str
 ) -> tuple[Invocation, int]:
-    """Start making calls about a run that is not worked on: its state stays what it is."""
+    """Start making calls for an evaluation of a run that is not worked on: its state stays what it is."""
     lost = await _lose_open_calls(connection, run, now)
     await connection.execute("UPDATE runs SET epoch = epoch + 1 WHERE run = ?", (run,))
     epoch = await current_epoch(connection, run)
     config = await _config(connection, run, settings=settings, version=version, now=now)
     await connection.commit()
-    return Invocation(run, epoch, config), lost
+    return Invocation(run, epoch, config, evaluation), lost
 
 
 async def _lose_open_calls(connection: aiosqlite.Connection, run: int, now: str) -> int:

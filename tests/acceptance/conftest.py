@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from batchrouter import api
+from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer
@@ -185,3 +186,35 @@ def job_of(folder: Path, gateway: Gateway) -> Job:
 def job(tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setenv("TEST_KEY", CANARY)
     return job_of(tmp_path, gateway)
+
+
+def is_judging(body: dict[str, Any]) -> bool:
+    return "You compare two answers" in body["messages"][0]["content"]
+
+
+def answers(body: dict[str, Any], _n: int) -> dict[str, Any]:
+    """Models agree on most prompts; the judge (the large model) calls what says `bad` worse and `poor` the same."""
+    if is_judging(body):
+        pair = json.loads(body["messages"][1]["content"])
+        return completion(judged(pair["answer_a"], pair["answer_b"]), tokens=(50, 1))
+    number = int(body["messages"][-1]["content"].split()[1])
+    if body["model"] != "small":
+        return completion(f"good {number}")
+    kind = {0: "bad", 1: "poor", 2: "GOOD", 3: "odd", 4: "fine"}.get(number % 10, "good")
+    return completion(f"{kind} {number}")
+
+
+def judged(one: str, other: str) -> str:
+    worth = {"bad": 0, "poor": 2, "good": 2, "fine": 3}
+    left, right = (worth.get(text.split()[0].lower()) for text in (one, other))
+    if left is None or right is None:
+        return "who knows"
+    return "same" if left == right else "worse" if left < right else "better"
+
+
+@pytest.fixture
+async def done(job: Job) -> Job:
+    job.gateway.reply = answers
+    job.write({"id": f"r{number}", "prompt": f"number {number}", "task": f"t{number % 3}"} for number in range(60))
+    assert (await job.run()).exit_code is ExitCode.OK
+    return job

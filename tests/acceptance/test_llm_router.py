@@ -6,13 +6,15 @@ import random
 import signal
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchrouter import api
 from batchrouter.core.errors import ExitCode, InputUnfit
-from batchrouter.core.options import InputOptions
+from batchrouter.core.options import InputOptions, RunOptions
+from batchrouter.reporting.figures import RoutingFigures
 from tests.acceptance.conftest import Gateway, Job, completion, problem
 from tests.acceptance.test_processes import config, started, until
 
@@ -277,3 +279,29 @@ async def test_nothing_is_asked_twice_after_a_kill_but_what_was_in_flight(asking
     assert asking.rows("SELECT count(*) FROM attempts WHERE purpose = 'classify' AND state = 'unknown'") == [(2,)]
     assert asking.answers("tier") == [(TIER_OF[name],) for _ in range(20) for name in TYPES]
     asking.check()
+
+
+async def test_on_the_sample_tickets_with_the_demo_gateway_a_cold_cache_asks_once_a_type_and_a_warm_one_never(
+    tmp_path: Path,
+) -> None:
+    source = Path(__file__).parents[2] / "sample_inputs" / "tickets.jsonl"
+    lines = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    open_lines = [line for line in lines if "tier" not in line]
+    tasks = {line["task"] for line in open_lines if line.get("task")}
+    others = [line for line in open_lines if not line.get("task")]
+    settings = api.load_settings(router=["llm"])
+
+    async def routed(**options: bool) -> RoutingFigures:
+        report = await api.run(
+            str(source), db=tmp_path / "demo.db", settings=settings, options=RunOptions(demo=True, **options)
+        )
+        assert report.exit_code is ExitCode.OK
+        assert report.summary.routing is not None
+        return report.summary.routing
+
+    cold = await routed()
+    assert cold.calls == cold.asked == len(tasks) + len(others)  # no two of the others begin alike
+    assert cold.fallback == 0
+    assert cold.asked + cold.cached == len(open_lines)
+    warm = await routed(new=True)
+    assert (warm.calls, warm.asked, warm.cached, warm.hit_rate_pct) == (0, 0, len(open_lines), 100.0)

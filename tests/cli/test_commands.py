@@ -271,7 +271,7 @@ def test_purge_asks_a_person(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, answer: str, arguments: tuple[str, ...], question: str
 ) -> None:
     asked = stand_in("purge", PURGED, awaited=True)
-    monkeypatch.setattr("batchrouter.cli.purging._can_be_asked", lambda: True)
+    monkeypatch.setattr("batchrouter.cli.forgetting._can_be_asked", lambda: True)
     ended = CliRunner().invoke(batchrouter, ["purge", *arguments], input=f"{answer}\n", standalone_mode=False)
     assert question in ended.stderr
     assert len(asked.calls) == (answer == "y")

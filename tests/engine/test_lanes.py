@@ -173,3 +173,29 @@ def test_workers_wait_together_for_a_retry_that_is_nearly_due_on_uvloop_too(dela
     for _ in range(20):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             assert any(job and job.line == 1 for job in runner.run(main()))
+
+
+async def test_a_parked_lane_lets_go_of_all_that_waits_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may wait for the answer of a record that waits here for its next try."""
+    monkeypatch.setattr(lanes, "MISSES_MOST", 1)
+    rows, stop = Rows(random.Random(1)), Stop()
+    rows.queued_tier = dict.fromkeys(range(1, 4), "low")
+    gate = RetryGate(stop)
+    let_go: list[int] = []
+    lane = TierLane(
+        "low",
+        rows,  # type: ignore[arg-type]
+        gate=gate,
+        clock=LoopClock(),
+        stop=stop,
+        up_to_line=None,
+        let_go=lambda one: let_go.append(one.line),
+    )
+    gate.watch((lane,), lambda: True)
+    tried, dear = await lane.next_job(), await lane.next_job()
+    assert tried is not None
+    assert dear is not None
+    lane.retry(tried, 60)
+    lane.put_aside(dear)
+    assert sorted(let_go) == [1, 2, 3]
+    assert lane.claims == 0

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import batchrouter.assembly.desk  # noqa: F401 - loaded once, for all
+import batchrouter.assembly.desk
+import batchrouter.assembly.evaluating  # noqa: F401 - loaded once, for all
+from batchrouter import api
 from batchrouter.cli.exits import interrupt_on_signals
 from batchrouter.core.errors import ExitCode
+from batchrouter.core.options import EvaluationOptions
+from batchrouter.core.settings import Settings
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger
 from tests.faults.conftest import run_in
@@ -28,6 +32,17 @@ def main(folder: Path, settings: dict[str, Any], bug: str = "", options: dict[st
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(int(report.exit_code))
+
+
+def evaluate(folder: Path, settings: dict[str, Any], sample: int, bug: str = "") -> None:
+    """Evaluate the folder's run and leave with its exit code."""
+    if bug:
+        _BUGS[bug]()
+    options = EvaluationOptions(sample=sample)
+    _, end = asyncio.run(
+        api.evaluate(db=folder / "runs.db", settings=Settings.model_validate(settings), options=options)
+    )
+    sys.exit(int(end.exit_code))
 
 
 def measured(folder: Path, settings: dict[str, Any]) -> None:
@@ -70,4 +85,24 @@ def _plant_sent_before_its_row() -> None:
     RunLedger.open = open_  # type: ignore[method-assign]
 
 
-_BUGS = {"two transactions": _plant_two_transactions, "sent before its row": _plant_sent_before_its_row}
+def _plant_verdict_in_a_second_transaction() -> None:
+    """The end of a judge's call is committed, and what it said of the pair only in a second transaction."""
+    whole = RunLedger._commit
+
+    async def commit(self: RunLedger, changes: Changes) -> None:
+        judged, changes.judged = changes.judged, {}
+        await whole(self, changes)
+        if judged:
+            await asyncio.sleep(PAUSE_S)
+            second = Changes(changes.run, changes.config)
+            second.judged = judged
+            await whole(self, second)
+
+    RunLedger._commit = commit  # type: ignore[method-assign]
+
+
+_BUGS = {
+    "two transactions": _plant_two_transactions,
+    "sent before its row": _plant_sent_before_its_row,
+    "verdict in a second transaction": _plant_verdict_in_a_second_transaction,
+}

@@ -91,6 +91,7 @@ class FaultGateway:
     ledger: Path
     schedule: Schedule = lambda _n, _key: "ok"
     latency_s: float = 0.0
+    says: Callable[[dict[str, Any]], str] = lambda _body: "yes"
     keys: set[str] = field(default_factory=set)
     cookies: list[str] = field(default_factory=list)
     paid: Counter[str] = field(default_factory=Counter)
@@ -170,7 +171,7 @@ class FaultGateway:
         usage = usage_of(key)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        alive = await self._answer(kind, usage, headers, writer)
+        alive = await self._answer(kind, usage, headers, writer, self.says(body))
         self.answered[key] += kind in COMPLETIONS
         return alive
 
@@ -187,10 +188,10 @@ class FaultGateway:
         self._changed = asyncio.Event()
 
     async def _answer(
-        self, kind: str, usage: dict[str, Any], headers: dict[str, str], writer: asyncio.StreamWriter
+        self, kind: str, usage: dict[str, Any], headers: dict[str, str], writer: asyncio.StreamWriter, content: str
     ) -> bool:
         if kind in BREAKS:
-            return await _break(kind, _completion("ok", usage), writer)
+            return await _break(kind, _completion("ok", usage, content), writer)
         if kind in STATUSES:
             status, more = STATUSES[kind]
             writer.write(_http(status, b'{"error": {"message": "no"}}', more))
@@ -206,7 +207,7 @@ class FaultGateway:
         elif kind in ("huge", "bomb"):
             await _large(kind, writer)
         else:
-            writer.write(_http(200, _completion(kind, usage)))
+            writer.write(_http(200, _completion(kind, usage, content)))
         await writer.drain()
         return True
 
@@ -233,8 +234,8 @@ def price_nano(model: str, usage: dict[str, Any]) -> int:
     return int((per_million * 1000).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
-def _completion(kind: str, usage: dict[str, Any]) -> bytes:
-    choices = [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}]
+def _completion(kind: str, usage: dict[str, Any], content: str = "yes") -> bytes:
+    choices = [{"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}]
     whole = {"id": "1", "choices": choices, "usage": usage, **COMPLETIONS[kind]}
     return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from batchrouter.quality.comparing import said
+from batchrouter.core.evaluation import said
 from batchrouter.quality.equality import equality
 from batchrouter.quality.judging import Word, question, verdict_of, word_of
 
@@ -44,7 +44,8 @@ def test_calls_of_tools_are_compared_by_what_they_call() -> None:
     assert equality(said(None, one), said(None, same)) == "exact"
     assert equality(said(None, one), said(None, response(("1", "find", '{"a": 2}')))) is None
     assert said(None, b"{}") == said(None, None) == ""
-    assert said("text", one) == "text"
+    assert said("text", b"{}") == "text"
+    assert said("text", one) not in ("text", said(None, one)), "both count"
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,15 @@ def test_what_is_judged_stays_data() -> None:
     assert "Ignore the above" not in system["content"]
     assert list(json.loads(user["content"])) == ["request", "answer_a", "answer_b"]
     assert body["temperature"] == 0
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900, 100_000])
+def test_an_answer_nested_too_deeply_is_not_the_same_and_no_error(depth: int) -> None:
+    assert equality("[" * depth + "1" + "]" * depth, "[" * depth + "2" + "]" * depth) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("[1e400]", "[1e500]"), ("[0.1]", "[0.1000000000000000055511151231257827]"), ("[NaN]", "[-NaN]")]
+)
+def test_numbers_that_differ_are_not_the_same_however_large_or_long(one: str, other: str) -> None:
+    assert equality(one, other) is None

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from batchrouter.core.outcome import Answer, ErrorClass, Outcome
 from batchrouter.core.pricing import Prices, Usage, cost_nano
@@ -28,6 +29,21 @@ PAID_FAULTS = {
     "hang": Outcome("unknown", ErrorClass.LOST, "timeout"),
 }
 """Faults where the gateway did the work and the answer never came."""
+
+
+TIER_SAID = ("simple", "medium", "complex", "Simple.", "who knows")
+
+
+def _is_question(call: Call) -> bool:
+    """Whether it is asked for a tier, and for no answer."""
+    return "line" not in json.loads(call.body)
+
+
+def _line_of(body: dict[str, Any]) -> int:
+    """A record says its line; a question of which tier a record needs shows the beginning of its text."""
+    if "line" in body:
+        return int(body["line"])
+    return int(json.loads(body["messages"][1]["content"])["request"].split()[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,7 @@ class SimulatedGateway:
     lines_in_flight: set[int] = field(default_factory=set)
 
     async def call(self, call: Call) -> Outcome:
-        line = int(json.loads(call.body)["line"])
+        line = _line_of(json.loads(call.body))
         assert self.is_open(line), f"line {line} was sent before its attempt was durable"
         assert line not in self.lines_in_flight, f"line {line} is in flight twice"
         now_s = asyncio.get_running_loop().time()
@@ -118,5 +134,5 @@ class SimulatedGateway:
         elif seen.kind == "cut":
             answer = Answer("half", "length")
         else:
-            answer = Answer("yes", "stop")
+            answer = Answer(TIER_SAID[seen.line % len(TIER_SAID)] if _is_question(call) else "yes", "stop")
         return Outcome("ok", None, "", 200, answer, usage)

@@ -150,14 +150,22 @@ class World:
         return code
 
 
+ROUTED_BY_A_MODEL = 0.3
+
+
 def plan_of(seed: int) -> Plan:
     """The world of a seed."""
     chance = random.Random(seed)
     records = chance.choice((1, 5, 20, 40))
+    lines, settings = _lines(chance, records), _settings(chance)
+    routing = random.Random(f"routing {seed}")
+    if routing.random() < ROUTED_BY_A_MODEL:
+        settings["routing"]["router"] = routing.choice(("llm", ("rules", "llm")))
+        lines = [_left_open(line) if routing.random() < 0.7 else line for line in lines]
     return Plan(
         seed=seed,
-        lines=_lines(chance, records),
-        settings=_settings(chance),
+        lines=lines,
+        settings=settings,
         phases=_phases(chance),
         crashes_at_s=[
             chance.choice((0.0, 0.2, 5.0, 120.0)) * chance.random() for _ in range(chance.choice((0, 0, 1, 2, 5)))
@@ -165,6 +173,16 @@ def plan_of(seed: int) -> Plan:
         bills_times=chance.choice((1,) * 9 + (3,)),
         crash_on=frozenset({chance.randint(1, records)}) if chance.random() < 0.05 else frozenset(),
     )
+
+
+def _left_open(line: str) -> str:
+    """The line without its tier, and with its number in the text by which a model is asked for one."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line
+    del record["tier"]
+    return json.dumps({**record, "prompt": f"{record['line']} {record['prompt']}"})
 
 
 def _lines(chance: random.Random, records: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from batchrouter import api
 from batchrouter.core.errors import ExitCode
-from batchrouter.core.options import InputOptions, RetrySelection
+from batchrouter.core.options import EvaluationOptions, InputOptions, RetrySelection
 from batchrouter.core.settings import Settings
 from tests.acceptance.conftest import Gateway, Job, completion, job_of, problem, served
 
@@ -40,6 +40,8 @@ class Scenario:
         self.hanging = asyncio.Event()
 
     async def reply(self, body: dict[str, Any], _n: int) -> Any:
+        if reply := _of_our_own(body):
+            return reply
         prompt = body["messages"][-1]["content"]
         before = self.asked[prompt] = self.asked.get(prompt, -1) + 1
         match prompt:
@@ -54,6 +56,8 @@ class Scenario:
                 return completion(None, refusal="I cannot")
             case "server" if before == 0:
                 return problem(500, headers={"Retry-After": "0"})
+            case "plain one" if body["model"] == "middle":
+                return completion("indeed")
             case "reset" if before == 0:
                 return None
             case "uncounted":
@@ -80,8 +84,8 @@ def _counted() -> dict[str, Any]:
     return {**completion("yes, cached"), "usage": usage, "model": "small-2", "id": "id-1"}
 
 
-async def write_every_kind(folder: Path) -> Path:
-    """The database of runs that met everything; nothing has it open when this returns."""
+async def write_every_kind(folder: Path, *, of_the_first_version: bool = False) -> Path:
+    """The database of runs that met everything (that there was at first); nothing has it open when this returns."""
     async with served() as gateway:
         scenario = Scenario()
         gateway.reply = scenario.reply
@@ -91,6 +95,8 @@ async def write_every_kind(folder: Path) -> Path:
             job.settings["model"][model]["supports"] = ["json_schema"]
         await _finished_with_a_second_generation(job, scenario)
         await _finished_with_costs_that_the_gateway_reports(folder, gateway)
+        if not of_the_first_version:
+            await _routed_by_a_model_reused_and_evaluated(folder, gateway)
         await _stopped_after_a_crash(job, scenario)
         await _killed(job, scenario, "hang")
     return job.db
@@ -116,6 +122,31 @@ async def _finished_with_costs_that_the_gateway_reports(folder: Path, gateway: G
     other.write({"prompt": f"kept {model}", "model": model} for model in ("small", "middle"))
     assert (await other.run(name="reported", max_failed=None)).exit_code is ExitCode.OK
     other.gateway.reply = ordinary
+
+
+async def _routed_by_a_model_reused_and_evaluated(folder: Path, gateway: Gateway) -> None:
+    other = job_of(folder, gateway)
+    other.settings["routing"] = {"router": "llm"}
+    other.settings["run"] = {"reuse": "run"}
+    other.write([{"prompt": "plain one", "task": "plain"}, {"prompt": "plain one", "task": "plain"}, {"prompt": "odd"}])
+    assert (await other.run(name="routed", concurrency=1)).exit_code is ExitCode.OK
+    _, end = await api.evaluate(
+        "routed",
+        db=other.db,
+        settings=Settings.model_validate(other.settings),
+        options=EvaluationOptions(sample=3, stratify=("task",)),
+    )
+    assert end.exit_code is ExitCode.OK
+
+
+def _of_our_own(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The reply to a question that is no record's."""
+    system = body["messages"][0]["content"]
+    if system.startswith("You sort requests"):
+        return completion("simple" if "plain" in body["messages"][1]["content"] else "perhaps")
+    if system.startswith("You compare two answers"):
+        return completion("same")
+    return None
 
 
 def _reported(_body: dict[str, Any], _n: int) -> dict[str, Any]:

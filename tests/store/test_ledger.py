@@ -128,7 +128,7 @@ async def test_a_moved_record_is_queued_in_its_new_tier_with_its_history(tmp_pat
         await ledger.flush()
         assert await ledger.queued("low", 0, None, 10) == []
         (job,) = await ledger.queued("high", 0, None, 10)
-        assert (job.tier, job.decided_tier, job.history.used) == ("high", "low", 1)
+        assert (job.tier, job.decided_tier, job.history.used) == ("high", "low", 0)
 
 
 async def test_pages_are_in_line_order_and_end_where_they_should(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ async def test_the_queue_is_read_by_its_index(tmp_path: Path) -> None:
 
 def rows_of_plan(path: Path, sql: str) -> list[sqlite3.Row]:
     with open_reader(path) as reader:
-        return reader.execute(f"EXPLAIN QUERY PLAN {sql}", (1, "low", 0, 10, 5)).fetchall()
+        return reader.execute(f"EXPLAIN QUERY PLAN {sql}", ("answer", 1, "low", 0, 10, 5)).fetchall()
 
 
 BIG = Outcome("ok", answer=Answer("x" * 1_000_000, "stop"), usage=Usage(1, 1), response=b"y" * 1_000_000)

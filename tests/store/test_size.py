@@ -68,7 +68,7 @@ async def last_minute(connection: aiosqlite.Connection) -> None:
 
 
 async def first_page(connection: aiosqlite.Connection) -> None:
-    assert len(list(await connection.execute_fetchall(QUEUED_RECORDS, (1, "simple", 0, 2**62, 256)))) == 256
+    assert len(list(await connection.execute_fetchall(QUEUED_RECORDS, ("answer", 1, "simple", 0, 2**62, 256)))) == 256
 
 
 async def test_a_resume_reads_no_more_of_a_larger_run_before_its_first_call(databases: list[Path]) -> None:

@@ -28,12 +28,20 @@ TABLES = (
     "attempt_counters",
     "attempts",
     "counters",
+    "decision_cache",
+    "decision_counters",
     "decisions",
+    "escalation_counters",
+    "evaluation_calls",
+    "evaluations",
+    "judgements",
     "latency_counters",
     "records",
     "requests",
     "result_counters",
     "results",
+    "reusable",
+    "reuse_counters",
     "run_configs",
     "runs",
     "schema_migrations",
@@ -58,6 +66,8 @@ MEASURED = "measured once, by this program alone"
 INPUTS = "a word of the input, whose lines are not kept"
 LEFT_BEHIND = "a call that is behind no result leaves no response to read it from"
 CLEARED = "where the body is cleared there is nothing left to work it out from"
+AT_THE_TIME = "a count of the records of that time, which may have been done anew"
+ALL_DONE = "1,complex,queued 1,medium,queued 1,simple,queued 3,,queued 3,medium,queued"
 ZERO = "a counter of no records counts nothing"
 UNNOTICED: dict[str, tuple[str, str]] = {
     "attempts.error": ("longer other", LEFT_BEHIND),
@@ -65,14 +75,28 @@ UNNOTICED: dict[str, tuple[str, str]] = {
     "attempts.model_served": ("longer other", LEFT_BEHIND),
     "attempts.reasoning_tokens": ("more other", LEFT_BEHIND),
     "attempts.response_id": ("null longer other", LEFT_BEHIND),
-    "attempts deleted": ("4,1,1", "a call that is still open: nothing follows from it yet"),
+    "attempts deleted": ("5,1,1", "a call that is still open: nothing follows from it yet"),
     "attempts.started_at": ("later", "a call that is still open has no end to be before"),
     "counters.run": ("more less other", ZERO),
     "counters.tier": ("longer empty other", ZERO),
     "counters.state": ("other", ZERO),
-    "counters deleted": ("1,complex,queued 1,medium,queued 1,simple,queued 2,,queued", ZERO),
-    "counters doubled": ("1,complex,queued 1,medium,queued 1,simple,queued 2,,queued", ZERO),
+    "counters deleted": (f"{ALL_DONE} 2,,queued 3,simple,queued", ZERO),
+    "counters doubled": (ALL_DONE, ZERO),
+    "decision_cache.decided_at": ("earlier later", MEASURED),
+    "decision_cache deleted": ("digest", "forgotten, as `cache --clear` does"),
+    "decision_cache.prompt_version": ("more", "the word of the program that wrote it"),
     "decisions.reason": ("longer other", CLEARED),
+    "evaluations.at_top": ("more", AT_THE_TIME),
+    "evaluations.finished_at": ("later null", "asked for again, it is finished again"),
+    "evaluations.judge": ("longer empty", "the user's word"),
+    "evaluations.population": ("more", AT_THE_TIME),
+    "evaluations.prompt_version": ("more", "the word of the program that wrote it"),
+    "evaluations.sample": ("more", "the user's word"),
+    "evaluations.seed": ("more less negative", "the user's word"),
+    "evaluations.started_at": ("earlier", MEASURED),
+    "evaluations.stratify": ("empty", "the user's word"),
+    "evaluations.without_text": ("more", AT_THE_TIME),
+    "judgements.other_answer": ("null longer empty other", "its response is not kept"),
     "records.digest": ("other", INPUTS),
     "records.id": ("longer empty other", INPUTS),
     "records.offset": ("more less other", INPUTS),
@@ -88,12 +112,17 @@ UNNOTICED: dict[str, tuple[str, str]] = {
     "requests.requested_model": ("null longer other", INPUTS),
     "results.error": ("longer other", "why a line was rejected: the line is not kept"),
     "results.response": ("null other", "a refusal need not be JSON, and not all of an answer is read"),
+    "reusable.line": ("other", "a digest of what is not kept"),
+    "reusable deleted": ("digest", "what is gone is not reused"),
+    "reusable.run": ("more less", "a digest of what is not kept"),
+    "reuse_counters.cost_nano": ("more less zero", "what an answer cost, whose record may have been done anew"),
+    "reuse_counters.unpriced": ("more", "what an answer cost, whose record may have been done anew"),
     "run_configs.version": ("longer", "the word of the program that wrote it"),
     "runs.demo": ("more", "says which runs are meant by the next --demo"),
     "runs.epoch": ("more less other", "a count of starts, of which only changes of the configuration leave a row"),
     "runs.exit_code": ("more less", "why a run stopped: only its end by itself leaves rows"),
     "runs.finished_at": ("later", MEASURED),
-    "runs.found_limits": ("more less null longer other", "what a gateway seemed to allow"),
+    "runs.found_limits": ("more less null longer empty other", "what a gateway seemed to allow"),
     "runs.input": ("longer", "the user's word"),
     "runs.intake_digest": ("other", INPUTS),
     "runs.intake_ended": ("less zero", INPUTS),
@@ -219,7 +248,7 @@ def unnoticed_rows(image: bytes, table: str) -> Altered:
     key, names = primary_key(connection, table), columns(connection, table)
     for row in connection.execute(f"SELECT * FROM {table}").fetchall():
         where, values = key_of(row, key)
-        place = ",".join(str(value) for value in values)
+        place = ",".join("digest" if isinstance(value, bytes) else str(value) for value in values)
         if not is_noticed(image, lambda one, w=where, v=values: one.execute(f"DELETE FROM {table} WHERE {w}", v)):
             unnoticed["deleted"].add(place)
         for step in (1, 1000):
