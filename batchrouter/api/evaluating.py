@@ -82,9 +82,17 @@ def _report(reader: sqlite3.Connection, evaluation: int, threshold: float) -> Ev
         total=total,
         gold=agreement(sample),
         cost=None if cost is None else cost / NANO,
-        share_pct=round(100 * cost / NANO / run.cost, 2) if cost is not None and run.cost else None,
+        share_pct=_share_pct(cost, run),
         currency=run.currency,
         threshold=threshold,
         meets_threshold=None if total.rate is None else total.rate >= threshold,
         verdict=in_words(total),
     )
+
+
+def _share_pct(cost_nano: int | None, run: figures.RunSummary) -> float | None:
+    """What an evaluation cost in percent of the run's answers and decisions; other evaluations change nothing of it."""
+    if cost_nano is None or run.answer_cost is None or run.classify_cost is None:
+        return None
+    own = run.answer_cost + run.classify_cost
+    return round(100 * cost_nano / NANO / own, 2) if own else None

@@ -61,7 +61,10 @@ class GoldAgreement:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """One evaluation. ``pending``: sampled, but not judged yet. Amounts are units of ``currency``, None: not known."""
+    """One evaluation. ``pending``: sampled, but not judged yet. Amounts are units of ``currency``, None: not known.
+
+    ``share_pct``: the evaluation's cost in percent of what the run cost without evaluations.
+    """
 
     evaluation: int
     run: int

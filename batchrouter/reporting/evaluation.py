@@ -45,7 +45,7 @@ def print_evaluation(report: EvaluationReport, file: IO[str]) -> None:
 
 
 def _cost(report: EvaluationReport) -> str:
-    share = "" if report.share_pct is None else f", {report.share_pct:.1f} % of what the run cost"
+    share = "" if report.share_pct is None else f", {report.share_pct:,.1f} % of what the run cost without evaluations"
     return money(report.cost, report.currency) + share
 
 

@@ -58,8 +58,8 @@ def recomputed(job: Job, report: EvaluationReport) -> None:
     )
     cost = sum(nano for *key, nano in calls if tuple(key) in own)
     assert round((report.cost or 0) * 10**9) == cost
-    (all_cost,) = job.rows("SELECT sum(cost_nano) FROM attempts WHERE state <> 'unknown'")[0]
-    assert report.share_pct == round(100 * cost / all_cost, 2)
+    (run_cost,) = job.rows("SELECT sum(cost_nano) FROM attempts WHERE state <> 'unknown' AND purpose <> 'judge'")[0]
+    assert report.share_pct == round(100 * cost / run_cost, 2)
     (drawable,) = job.rows("SELECT count(*) FROM records WHERE state = 'done' AND tier <> 'complex'")[0]
     assert (report.population, report.drawn, report.pending) == (
         drawable,
@@ -108,6 +108,7 @@ async def test_asked_again_it_makes_no_call_and_another_seed_is_another_sample(d
     assert await evaluated(done, sample=20) == first
     assert len(done.gateway.requests) == calls
     other = await evaluated(done, sample=20, seed=1)
+    assert await evaluated(done, sample=20) == first, "other evaluations change nothing of it"
     assert other.evaluation != first.evaluation
     recomputed(done, other)
     lines = [done.rows(f"SELECT line FROM judgements WHERE evaluation = {n}") for n in (1, 2)]
