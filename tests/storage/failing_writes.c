@@ -1,7 +1,7 @@
 /* Preloaded into a process: the n-th write, sync or truncation of a file whose path holds FAULT_PATH fails.
  *
  * FAULT_AT = n, FAULT_ERRNO = the error's number, FAULT_LASTING = 1: all that follow fail too.
- * The first failure writes what it hit into the file FAULT_MARK.
+ * The first failure writes what it hit into the file FAULT_MARK. FAULT_COUNT names a file for how many there were in all.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -36,6 +36,14 @@ static int fails(const char *call, int fd) {
     if (n == at) mark(call, path, dlsym(RTLD_NEXT, "write"));
     errno = atoi(getenv("FAULT_ERRNO"));
     return 1;
+}
+
+__attribute__((destructor)) static void count(void) {
+    const char *path = getenv("FAULT_COUNT");
+    FILE *file = path ? fopen(path, "w") : NULL;
+    if (!file) return;
+    fprintf(file, "%ld", (long)seen);
+    fclose(file);
 }
 
 #define FAILING(type, name, parameters, arguments)                    \

@@ -21,8 +21,6 @@ from tests.acceptance.test_processes import config, ran
 RECORDS = 16
 AT_ONCE = 3
 IN_CI = 20
-WRITES = 210
-"""Of a whole run, about."""
 ERRORS = (errno.EIO, errno.ENOSPC)
 
 
@@ -116,6 +114,19 @@ class Trials:
     def _paid(self, name: str) -> int:
         return sum(f"{name} " in prompt for prompt in self.job.gateway.prompts())
 
+    async def writes(self, name: str, records: int) -> int:
+        """How often a run of so many records, on a database that is new, writes into it."""
+        folder = self.job.folder / name
+        folder.mkdir()
+        job = Job(folder, self.job.gateway, self.job.settings)
+        config(job)
+        job.prompts(*(f"{name} question {n}" for n in range(records)))
+        count = folder / "count"
+        environ = Fault(0, 0, False).environ(self.shim, folder / "mark") | {"FAULT_COUNT": str(count)}
+        code, _, err = await ran(job, "run", "in.jsonl", "--db", "runs.db", "--concurrency", "4", **environ)
+        assert code == 0, err
+        return int(count.read_text())
+
     def tell(self) -> None:
         sys.stdout.write(f"{sum(self.outcomes.values())} faults: {dict(self.outcomes)}\nhit: {dict(self.hit)}\n")
 
@@ -126,11 +137,11 @@ async def test_a_spread_of_failing_writes_never_costs_a_line_or_a_second_payment
     seed = int(os.environ.get("SEED", "1"))
     sys.stdout.write(f"seed {seed}\n")
     chance = random.Random(seed)
-    faults = {
-        Fault(chance.randint(1, WRITES), error, lasting)
-        for error, lasting in itertools.islice(itertools.cycle(itertools.product(ERRORS, (False, True))), IN_CI)
-    }
     trials = Trials(job, shim)
+    new_database, whole_run = await trials.writes("one", 1), await trials.writes("all", RECORDS)
+    spans = ((1, new_database), (new_database, whole_run))
+    cases = itertools.cycle(itertools.product(spans, ERRORS, (False, True)))
+    faults = {Fault(chance.randint(*span), error, lasting) for span, error, lasting in itertools.islice(cases, IN_CI)}
     async with asyncio.TaskGroup() as tasks:
         for fault in faults:
             tasks.create_task(trials.trial(fault))
