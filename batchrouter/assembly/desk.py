@@ -19,7 +19,6 @@ from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
-from batchrouter.gateway import open_gateway, read_keys
 from batchrouter.ports import Observer, RunEnd
 from batchrouter.reporting import export, figures
 from batchrouter.store import runs
@@ -46,6 +45,8 @@ class Desk:
 
     async def finish(self, plan: Plan) -> figures.RunReport:
         """Work on a run if there is anything left of it, and report."""
+        from batchrouter.gateway import open_gateway, read_keys  # noqa: PLC0415 - the input is compared while it loads
+
         await self._name_stopped_runs(plan.run.run)
         if plan.is_finished:
             code = ExitCode(plan.run.exit_code or 0)

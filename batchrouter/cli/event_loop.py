@@ -23,7 +23,7 @@ def load_client_beside() -> None:
     from importlib import import_module  # noqa: PLC0415
     from threading import Thread  # noqa: PLC0415
 
-    Thread(target=import_module, args=("aiohttp",)).start()
+    Thread(target=import_module, args=("batchrouter.gateway",)).start()
 
 
 def run_to_end(main: Coroutine[Any, Any, T]) -> T:
