@@ -58,6 +58,7 @@ def _report(reader: sqlite3.Connection, evaluation: int, threshold: float) -> Ev
     rows = evaluations.sampled(reader, evaluation)
     sample = [Sampled(one["tier"], one["how"], one["verdict"], one["gold"]) for one in rows]
     total = measured("all", sample)
+    pending = sum(one.verdict is None for one in sample)
     run = figures.run_summary(reader, row["run"])
     cost = evaluations.cost_nano(reader, evaluation)
     return EvaluationReport(
@@ -66,7 +67,7 @@ def _report(reader: sqlite3.Connection, evaluation: int, threshold: float) -> Ev
         seed=row["seed"],
         sample=row["sample"],
         drawn=len(rows),
-        pending=sum(one.verdict is None for one in sample),
+        pending=pending,
         population=row["population"],
         at_top=row["at_top"],
         without_text=row["without_text"],
@@ -85,8 +86,8 @@ def _report(reader: sqlite3.Connection, evaluation: int, threshold: float) -> Ev
         share_pct=_share_pct(cost, run),
         currency=run.currency,
         threshold=threshold,
-        meets_threshold=None if total.rate is None else total.rate >= threshold,
-        verdict=in_words(total),
+        meets_threshold=None if pending or total.rate is None else total.rate >= threshold,
+        verdict=in_words(total, pending),
     )
 
 

@@ -69,7 +69,11 @@ class RunFinder:
                 stack.pop_all()
                 return Plan(await self._create(identity, options, fixed), opened)
             if choice.action == "go_on":
-                if compared and compared.content == "grown" and (stored.is_finished or stored.intake_state != "reading"):
+                if (
+                    compared
+                    and compared.content == "grown"
+                    and (stored.is_finished or stored.intake_state != "reading")
+                ):
                     await runs.reopen_intake(self._connection, stored.run)
                 stack.pop_all()
                 return Plan(stored, opened)

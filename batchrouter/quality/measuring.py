@@ -60,8 +60,10 @@ def agreement(sample: Sequence[Sampled]) -> GoldAgreement | None:
     )
 
 
-def in_words(total: Measured) -> str:
-    """What the sample shows, for a person who has to decide."""
+def in_words(total: Measured, pending: int) -> str:
+    """What the sample shows, for a person who has to decide; ``pending``: how many of it are not judged yet."""
+    if pending and total.n:
+        return f"{pending} of {pending + total.n} are not judged yet; equal answers come first, so nothing can be said"
     if total.mismatch_most is None:
         return "nothing is judged yet, so nothing can be said"
     seen = f"{total.correct} of {total.n} match"

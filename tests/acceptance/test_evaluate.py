@@ -189,6 +189,8 @@ async def test_it_keeps_to_the_budget_of_the_run_and_goes_on_when_there_is_more(
     report, end = await api.evaluate(db=done.db, settings=Settings.model_validate(done.settings), options=options)
     assert end.exit_code is ExitCode.BUDGET
     assert 0 < report.pending < 30
+    assert report.meets_threshold is None
+    assert report.verdict.startswith(f"{report.pending} of 30 are not judged yet")
     done.check()
     (spent,) = done.rows("SELECT sum(cost_nano) FROM attempts")[0]
     assert spent <= 0.2 * 10**9
