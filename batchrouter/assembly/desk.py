@@ -19,7 +19,7 @@ from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
-from batchrouter.ports import Observer, RunEnd
+from batchrouter.ports import Gateway, Observer, RunEnd
 from batchrouter.reporting import export, figures
 from batchrouter.store import runs
 from batchrouter.store.opening import WritingConnection, open_reader, open_writer
@@ -45,8 +45,6 @@ class Desk:
 
     async def finish(self, plan: Plan) -> figures.RunReport:
         """Work on a run if there is anything left of it, and report."""
-        from batchrouter.gateway import open_gateway, read_keys  # noqa: PLC0415 - the input is compared while it loads
-
         await self._name_stopped_runs(plan.run.run)
         if plan.is_finished:
             code = ExitCode(plan.run.exit_code or 0)
@@ -56,12 +54,8 @@ class Desk:
                 stack.push_async_callback(plan.source.aclose)
             for doubt in doubts(self.path, self.settings, self.options.concurrency):
                 self.observer.notice(doubt)
-            settings = self.settings
-            if self.options.demo or plan.run.demo:
-                settings = await stack.enter_async_context(demo_settings(settings, self.observer.notice))
-            wiring.check_prices(settings)
-            keys = read_keys(settings, os.environ)
-            gateway = await stack.enter_async_context(open_gateway(settings, keys, version=VERSION))
+            demo = self.options.demo or plan.run.demo
+            settings, gateway = await stack.enter_async_context(self.open_gateway(self.settings, demo=demo))
             session = Session(
                 self.connection,
                 self.path,
@@ -73,6 +67,18 @@ class Desk:
             )
             code, end = await session.work(plan)
         return self.reported(plan.run.run, code, end)
+
+    @asynccontextmanager
+    async def open_gateway(self, settings: Settings, *, demo: bool) -> AsyncIterator[tuple[Settings, Gateway]]:
+        """(the settings with the gateway that is really asked, that gateway)."""
+        from batchrouter.gateway import open_gateway, read_keys  # noqa: PLC0415 - the input is compared while it loads
+
+        async with AsyncExitStack() as stack:
+            if demo:
+                settings = await stack.enter_async_context(demo_settings(settings, self.observer.notice))
+            wiring.check_prices(settings)
+            keys = read_keys(settings, os.environ)
+            yield settings, await stack.enter_async_context(open_gateway(settings, keys, version=VERSION))
 
     def reported(self, run: int, code: ExitCode, end: RunEnd) -> figures.RunReport:
         """The run's figures, read like any reader does; the export too, if one was asked for."""

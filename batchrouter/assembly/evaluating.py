@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
-from batchrouter.assembly.demo_room import demo_settings
 from batchrouter.assembly.desk import Desk
 from batchrouter.assembly.session import cause_of, recently_sent
-from batchrouter.core.budget import Budget
-from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit, StorageFailed
+from batchrouter.assembly.workplace import Workplace
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit
 from batchrouter.core.options import EvaluationOptions
 from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
-from batchrouter.engine.budgeting import Budgeting
-from batchrouter.engine.context import RunContext
-from batchrouter.engine.signals import stopped_by_signals
 from batchrouter.engine.stopping import Stop
-from batchrouter.gateway import open_gateway, read_keys
 from batchrouter.ports import Comparison, RunEnd
 from batchrouter.quality.comparing import Comparing
 from batchrouter.quality.judging import JUDGE_PROMPT_VERSION
 from batchrouter.quality.sampling import Stratum, allocate, draw
 from batchrouter.store import evaluations, runs
-from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.evaluations import EvaluationKey
-from batchrouter.store.ledger import open_ledger
 from batchrouter.store.lock import name_run
 from batchrouter.store.opening import open_reader
 from batchrouter.store.runs import RunRow
@@ -115,61 +105,30 @@ class Evaluator:
     async def _compare_all(
         self, evaluation: int, stored: RunRow, settings: Settings, judge: str | None, left: Sequence[Comparison]
     ) -> RunEnd:
-        desk, stop = self._desk, Stop()
-        async with AsyncExitStack() as stack:
-            if stored.demo:
-                settings = await stack.enter_async_context(demo_settings(settings, desk.observer.notice))
-            wiring.check_prices(settings)
-            keys = read_keys(settings, os.environ)
-            gateway = await stack.enter_async_context(open_gateway(settings, keys, version=VERSION))
+        desk = self._desk
+        async with desk.open_gateway(settings, demo=stored.demo) as (asked_settings, gateway):
             name_run(desk.path, stored.run)
             invocation, lost = await runs.begin_beside(
                 desk.connection,
                 stored.run,
                 evaluation,
-                settings=stored_settings(settings),
+                settings=stored_settings(asked_settings),
                 version=VERSION,
                 now=desk.clock.utc(),
             )
             if lost:
                 desk.observer.notice(f"{lost} calls were in flight when the last process ended: they are made again")
-            stack.enter_context(stopped_by_signals(stop, self._options.grace_s, desk.observer.notice))
-            ballast = stack.enter_context(
-                ballast_beside(desk.path, ballast_bytes(settings, AT_ONCE), desk.observer.notice)
+            workplace = Workplace(
+                desk.connection, desk.path, asked_settings, gateway, desk.observer, desk.clock, self._options.grace_s
             )
-            ledger = await stack.enter_async_context(
-                open_ledger(
-                    desk.connection,
-                    path=desk.path,
-                    invocation=invocation,
-                    clear_requests=False,
-                    clock=desk.clock,
-                    ballast=ballast,
-                    stop=partial(self._stop_for, stop),
-                )
-            )
-            context = RunContext(
-                settings=settings,
-                ledger=ledger,
-                gateway=gateway,
-                observer=desk.observer,
-                clock=desk.clock,
-                chance=random.Random(stored.run),  # noqa: S311 - spreads retries, guards nothing
-                budgeting=Budgeting(
-                    Budget(limit=settings.budget_nano, spent=await runs.spent_nano(desk.connection, stored.run))
-                ),
-                stop=stop,
-            )
-            sent = await recently_sent(desk.connection, desk.clock.utc())
-            comparing = Comparing(context, wiring.asking(context, sent=sent), judge=judge)
-            try:
-                await _work(comparing, left, stop)
-            except BaseExceptionGroup as group:
-                raise cause_of(group) from group
-        return _end(stop, comparing)
-
-    def _stop_for(self, stop: Stop, failure: StorageFailed) -> None:
-        stop.request(RunEnd(failure.exit_code, failure.message, failure.hint), grace_s=self._options.grace_s)
+            async with workplace.open(stored.run, invocation, calls_most=AT_ONCE, clear_requests=False) as context:
+                sent = await recently_sent(desk.connection, desk.clock.utc())
+                comparing = Comparing(context, wiring.asking(context, sent=sent), judge=judge)
+                try:
+                    await _work(comparing, left, context.stop)
+                except BaseExceptionGroup as group:
+                    raise cause_of(group) from group
+        return _end(context.stop, comparing)
 
 
 async def _work(comparing: Comparing, left: Sequence[Comparison], stop: Stop) -> None:

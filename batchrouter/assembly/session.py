@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
-from batchrouter.assembly.durable_news import DurableNews
 from batchrouter.assembly.finding import STDIN, Plan
-from batchrouter.core.budget import Budget
+from batchrouter.assembly.workplace import Workplace
 from batchrouter.core.errors import BatchRouterError, ExitCode, Interrupted, StorageFailed
 from batchrouter.core.limits import WINDOW_S
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.run_end import exit_code
 from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
-from batchrouter.engine.budgeting import Budgeting
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.pipeline import LIMIT_REACHED, IntakePlan
-from batchrouter.engine.signals import stopped_by_signals
-from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Gateway, Observer, RunEnd, Sent
 from batchrouter.routing.cached import DECISIONS_MOST
 from batchrouter.store import runs
-from batchrouter.store.ballast import ballast_beside, ballast_bytes
 from batchrouter.store.decisions import remembered
-from batchrouter.store.ledger import RunLedger, open_ledger
 from batchrouter.store.lock import name_run
 from batchrouter.store.opening import WritingConnection
 from batchrouter.store.purging import forget_done
@@ -67,26 +59,22 @@ class Session:
         run = plan.run.run
         settings, input_options = settings_of(plan.run, self._settings)
         invocation = await self._begin(run, settings)
-        stop = Stop()
-        room = ballast_bytes(settings, self._options.concurrency)
+        workplace = Workplace(
+            self._connection,
+            self._path,
+            settings,
+            self._gateway,
+            self._observer,
+            self._clock,
+            grace_s=self._options.grace_s,
+            force_after_s=self._options.force_after_s,
+        )
+        until_done = settings.run.keep_requests == "until_done"
         try:
-            with (
-                stopped_by_signals(
-                    stop, self._options.grace_s, self._observer.notice, force_after_s=self._options.force_after_s
-                ),
-                ballast_beside(self._path, room, self._observer.notice) as ballast,
-            ):
-                async with open_ledger(
-                    self._connection,
-                    path=self._path,
-                    invocation=invocation,
-                    clear_requests=settings.run.keep_requests == "until_done",
-                    clock=self._clock,
-                    ballast=ballast,
-                    stop=partial(self._stop_for, stop),
-                ) as ledger:
-                    context = await self._context(run, settings, ledger, stop)
-                    end = await self._execute(context, plan, input_options)
+            async with workplace.open(
+                run, invocation, calls_most=self._options.concurrency, clear_requests=until_done
+            ) as context:
+                end = await self._execute(context, plan, input_options)
         except BaseException as error:
             cause = cause_of(error)
             await self._note_failure(run, cause)
@@ -94,7 +82,7 @@ class Session:
                 raise
             raise cause from error
         code, end = await self._note_end(plan, end)
-        if settings.run.keep_requests == "until_done" and code in BY_PLAN:
+        if until_done and code in BY_PLAN:
             await self._leave_no_trace(run)
         return code, end
 
@@ -104,11 +92,6 @@ class Session:
             await forget_done(self._connection, self._path, run)
         except (StorageFailed, Interrupted) as error:
             self._observer.notice(f"{error.message}: `batchrouter purge --requests` does it again")
-
-    def _stop_for(self, stop: Stop, failure: StorageFailed) -> None:
-        grace_s = self._options.grace_s
-        self._observer.notice(f"{failure.message}: no new calls; answers that come within {grace_s:g} s are saved")
-        stop.request(RunEnd(failure.exit_code, failure.message, failure.hint), grace_s=grace_s)
 
     async def _begin(self, run: int, settings: Settings) -> Invocation:
         name_run(self._path, run)
@@ -128,19 +111,6 @@ class Session:
         for tier, state, records in await runs.counts(self._connection, run):
             self._observer.resumed(tier or None, state, records)
         return invocation
-
-    async def _context(self, run: int, settings: Settings, ledger: RunLedger, stop: Stop) -> RunContext:
-        spent = await runs.spent_nano(self._connection, run)
-        return RunContext(
-            settings=settings,
-            ledger=ledger,
-            gateway=self._gateway,
-            observer=DurableNews(self._observer, ledger),
-            clock=self._clock,
-            chance=random.Random(run),  # noqa: S311 - spreads retries, guards nothing
-            budgeting=Budgeting(Budget(limit=settings.budget_nano, spent=spent)),
-            stop=stop,
-        )
 
     async def _execute(self, context: RunContext, plan: Plan, input_options: InputOptions) -> RunEnd:
         up_to_line, records_most = await self._limits(plan.run.run)

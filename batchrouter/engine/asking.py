@@ -7,7 +7,7 @@ asked, who meanwhile has nothing else to do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from batchrouter.core.charging import charge
@@ -33,6 +33,21 @@ class Asked:
     outcome: Outcome | None = None
     end: AttemptEnd | None = None
     model: str | None = None
+
+
+def own_question(job: Job, body: bytes, *, prompt_bytes: int) -> Job:
+    """What to ask about a record: its line and its history, but nothing that the record itself wants of a model."""
+    return replace(
+        job,
+        tier=None,
+        body=body,
+        prompt_bytes=prompt_bytes,
+        images=0,
+        choices=1,
+        max_output_tokens=None,
+        needs=frozenset(),
+        expect=None,
+    )
 
 
 _NOT_TAKEN = Outcome("not_sent", ErrorClass.UNSUPPORTED, "no model that could be asked takes it")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.records import Decision, RequestText
 from batchrouter.core.retry import History
 from batchrouter.core.tokens import TIER_NAME_TOKENS
-from batchrouter.engine.asking import Asked, Asking
+from batchrouter.engine.asking import Asked, Asking, own_question
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.ports import AttemptEnd, Classification, Classifier, Decided, Job, RunEnd
@@ -79,7 +78,7 @@ class Classifying:
     async def _ask(self, job: Job, about: Classification, lane: TierLane) -> None:
         over = self._being_asked[about.key] = asyncio.Event()
         try:
-            question = _question(job, about)
+            question = own_question(job, about.body, prompt_bytes=about.prompt_bytes)
             asked = await self._asking.ask(question, "classify", (self._model,), output_cap=TIER_NAME_TOKENS)
             job.attempts_so_far = question.attempts_so_far
             self._take(asked, job, about, lane)
@@ -129,19 +128,6 @@ class Classifying:
         self._observer.moved(None, tier)
         self._lanes[tier].arrive(job)
         lane.release(job)
-
-
-def _question(job: Job, about: Classification) -> Job:
-    return replace(
-        job,
-        body=about.body,
-        prompt_bytes=about.prompt_bytes,
-        images=0,
-        choices=1,
-        max_output_tokens=None,
-        needs=frozenset(),
-        expect=None,
-    )
 
 
 def _cannot_be_asked(model: str, outcome: Outcome) -> RunEnd:

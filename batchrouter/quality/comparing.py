@@ -5,7 +5,6 @@ What is paid for is a row as soon as it is there: whatever ends the process, the
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 import msgspec
@@ -16,7 +15,7 @@ from batchrouter.core.evaluation import calls_tools, said
 from batchrouter.core.outcome import Answer, ErrorClass, Outcome
 from batchrouter.core.retry import History
 from batchrouter.core.tokens import VERDICT_TOKENS
-from batchrouter.engine.asking import Asked, Asking
+from batchrouter.engine.asking import Asked, Asking, own_question
 from batchrouter.engine.context import RunContext
 from batchrouter.ports import AttemptEnd, Comparison, Job, JudgementRow, RunEnd
 from batchrouter.quality.equality import equality
@@ -143,18 +142,8 @@ class Comparing:
         """Put a question to the judge."""
         judge = self._judge or ""
         body = question(bytes(_BODY.decode(job.body).messages), answer_a, answer_b)
-        asking = dataclasses.replace(
-            job,
-            tier=None,
-            body=body,
-            prompt_bytes=len(body),
-            images=0,
-            choices=1,
-            max_output_tokens=None,
-            needs=frozenset(),
-            expect=None,
-            history=History(),
-        )
+        asking = own_question(job, body, prompt_bytes=len(body))
+        asking.history = History()
         asked = await self._asking.ask(asking, "judge", (judge,), output_cap=VERDICT_TOKENS)
         job.attempts_so_far = asking.attempts_so_far
         return self._went_on(asked, f"the judge {judge!r}", refusals_most=1)
