@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -34,7 +34,7 @@ class Source(Protocol):
     @property
     def exhausted(self) -> bool: ...
 
-    def batches(self, *, records_most: int | None) -> AsyncIterator[Batch]: ...
+    def batches(self, *, records_most: int | None) -> AsyncGenerator[Batch, None]: ...
 
 
 class Router(Protocol):

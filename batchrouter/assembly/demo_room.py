@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.settings import GatewaySettings, Settings
 from batchrouter.intake.configuration import overridden
 
@@ -43,7 +44,12 @@ async def serve(
     gateway = DemoGateway(
         seed=seed, latency_ms=latency_ms, rpm=rpm, tpm=tpm, key=key, faults=Faults(**faults), ledger_path=ledger
     )
-    await gateway.start(host=host, port=port)
+    try:
+        await gateway.start(host=host, port=port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the demo gateway cannot start: {error.strerror or error}", "Choose another --host, --port or --ledger."
+        ) from error
     try:
         ready(banner(gateway.base_url))
         await asyncio.Event().wait()

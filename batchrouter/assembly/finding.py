@@ -77,10 +77,12 @@ class RunFinder:
                     await runs.reopen_intake(self._connection, stored.run)
                 stack.pop_all()
                 return Plan(stored, opened)
-        if choice.action == "repeat":
-            return Plan(stored, None, is_finished=True)
-        opened = FileSource(source, self._settings, input_options)
-        return Plan(await self._create(identity, options, fixed), opened)
+            if choice.action == "repeat":
+                return Plan(stored, None, is_finished=True)
+            await opened.rewind()
+            run = await self._create(identity, options, fixed)
+            stack.pop_all()
+            return Plan(run, opened)
 
     def _open(self, source: str, input_options: InputOptions, stored: RunRow | None) -> FileSource:
         try:

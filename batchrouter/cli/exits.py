@@ -110,7 +110,15 @@ def _tell(code: ExitCode, name: str, message: str, hint: str, *, as_json: bool) 
 
 
 def _prepare_streams() -> None:
-    """Cron may have closed them, and a locale may lack our signs: neither is a reason to fail."""
+    """Cron may have closed them, and a locale may lack our signs: neither is a reason to fail.
+
+    What is opened later must not get the number of a standard stream: an event loop refuses to give it back.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -17,6 +17,7 @@ from batchrouter.cli.options import Common, common_options, input_options, route
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
+from batchrouter.core.filesystems import BESIDE_A_DATABASE
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def run(
     if source == "-" and options.name is None:
         raise click.UsageError("stdin has no name of its own: give the run one with --name")
     db = common.database(demo=options.demo)
-    if options.output and options.output.resolve() in (Path(source).resolve(), db.resolve()):
+    needed = [Path(source), db, *(Path(f"{db}{ending}") for ending in BESIDE_A_DATABASE)]
+    if options.output and options.output.resolve() in [path.resolve() for path in needed]:
         raise click.BadParameter("this is the input, or the database", param_hint="--output")
     load_client_beside()
     settings = api.load_settings(common.config, budget=budget, router=router)

@@ -7,6 +7,9 @@ from pathlib import PurePosixPath
 
 from batchrouter.core.findings import Finding
 
+BESIDE_A_DATABASE = ("-wal", "-shm", "-journal", ".lock", ".ballast")
+"""What the names of the files end in that belong to a database: whoever replaces one of them loses what is in it."""
+
 _NETWORK = frozenset(
     [
         "9p",

@@ -5,6 +5,7 @@ Each class is a small state machine over outcomes; the clock's reading (seconds,
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ PROBE_MOST_S = 300.0
 UNUSABLE_WINDOW = 50
 UNUSABLE_SHARE_MOST = 0.2
 ALIKE_REFUSALS = 20
+_NUMBERED = re.compile(r"\w*\d[\w-]*")
+"""Words with a digit, such as the id of a request, differ in refusals that are alike."""
 _SAYS_NOTHING = frozenset({ErrorClass.OVERLOAD, ErrorClass.SERVER, ErrorClass.TRANSIENT})
 
 
@@ -26,6 +29,7 @@ class OutageBreaker:
 
     failures: int = 0
     failing_since_s: float | None = None
+    failed_last_s: float = 0.0
     probe_at_s: float = 0.0
     probes: int = 0
     lines: set[int] = field(default_factory=set)
@@ -64,6 +68,7 @@ class OutageBreaker:
         """The gateway said "later": no outage, but no answer either, so its patience runs."""
         if self.failing_since_s is None:
             self.failing_since_s = now_s
+        self.failed_last_s = now_s
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until a call may be made."""
@@ -75,8 +80,10 @@ class OutageBreaker:
         self.probe_at_s = now_s + min(PROBE_MOST_S, PROBE_FIRST_S * 2**self.probes)
 
     def silent_for_s(self, now_s: float) -> float:
-        """How long there has been no answer at all."""
-        return 0.0 if self.failing_since_s is None else now_s - self.failing_since_s
+        """How long there has been no answer at all; time in which nothing was asked is no silence."""
+        if self.failing_since_s is None:
+            return 0.0
+        return (now_s if self.is_open else self.failed_last_s) - self.failing_since_s
 
 
 @dataclass(slots=True)
@@ -111,6 +118,7 @@ class AlikeRefusals:
         """One more outcome of a call that the gateway answered."""
         if self.decided or error in _SAYS_NOTHING:
             return
+        message = _NUMBERED.sub("#", message)
         if error is not ErrorClass.BAD_REQUEST or (self.message is not None and message != self.message):
             self.decided = True
             return

@@ -103,6 +103,14 @@ class ModelSettings(Section):
             raise ValueError("input and output prices are given together or not at all")
         return self
 
+    def really_sent(self, output_cap: int, choices: int) -> tuple[int, int]:
+        """The output cap and the number of choices, after ``set`` has had its say."""
+        caps = [cap for name in ("max_tokens", "max_completion_tokens") if type(cap := self.set.get(name)) is int]
+        if self.max_tokens_param not in self.set:
+            caps.append(output_cap)
+        set_choices = self.set.get("n")
+        return max(caps, default=output_cap), set_choices if type(set_choices) is int else choices
+
     def prices(self, rate: Decimal) -> Prices | None:
         """The prices in micro-units of the run's currency (``rate`` units of it for one of the model's); None: unknown."""
         if self.input is None or self.output is None:

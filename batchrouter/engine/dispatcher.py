@@ -56,9 +56,19 @@ class InProcessDispatcher:
                 self._settling.fail(job, lane, ErrorClass.POISON, _POISON)
             elif self._reuse and not await self._reuse.must_ask(job, lane, self._first_output_cap(job)):
                 continue
-            elif model := self._choose(job, lane):
-                async with model.pacing.place:
+            else:
+                await self._ask(job, lane)
+
+    async def _ask(self, job: Job, lane: TierLane) -> None:
+        """One attempt. A model that went down while a place of it was waited for is left to the next."""
+        model = self._choose(job, lane)
+        while model:
+            async with model.pacing.place:
+                chosen = model if model.may_be_asked else self._choose(job, lane)
+                if chosen is model:
                     await self._attempt(job, model, lane)
+                    return
+            model = chosen
 
     def _tier(self, job: Job) -> TierSettings:
         if job.tier is not None:
@@ -87,7 +97,9 @@ class InProcessDispatcher:
             reason = "no model that it may use has the context or the features that it needs"
             self._settling.to_larger(job, lane, ErrorClass.UNSUPPORTED, reason)
             return None
-        return next((model for model in able if not model.breaker.is_open), able[0])
+        return next((model for model in able if model.may_be_asked), None) or next(
+            (model for model in able if not model.is_given_up), able[0]
+        )
 
     def _stop_for_unknown_model(self, job: Job) -> None:
         models = ", ".join(self._tier(job).models)

@@ -239,6 +239,7 @@ class TierLane:
             if self._let_go:
                 self._let_go(job)
         self.wake()
+        self._gate.look_again()
         self._note_idle()
 
     @property

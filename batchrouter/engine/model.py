@@ -64,12 +64,20 @@ class ModelState:
         """The most that this call can cost; None without a price."""
         if self.prices is None:
             return None
-        return worst_case_nano(most_input_tokens(job.prompt_bytes, job.images), output_cap, job.choices, self.prices)
+        output_cap, choices = self.settings.really_sent(output_cap, job.choices)
+        return worst_case_nano(most_input_tokens(job.prompt_bytes, job.images), output_cap, choices, self.prices)
 
     def likely_tokens(self, job: Job, output_cap: int) -> int:
         """What the call will probably count against a limit of tokens per minute."""
         output = min(output_cap, round(self._typical_output)) * job.choices
         return typical_input_tokens(job.prompt_bytes) + output
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether it is known, and either answers or is to be tried again."""
+        if self.is_unknown or self.is_given_up:
+            return False
+        return not self.breaker.is_open or self.breaker.wait_s(self._clock.monotonic_s()) <= 0
 
     @property
     def is_held_up(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,11 +112,12 @@ class Pipeline:
         source = self._intake.source
         try:
             if source and not self._stop.is_requested:
-                async for batch in source.batches(records_most=self._intake.records_most):
-                    await self._take_in_batch(batch)
-                    self._replaced_models += batch.replaced_models
-                    if self._stop.is_requested:
-                        return
+                async with aclosing(source.batches(records_most=self._intake.records_most)) as batches:
+                    async for batch in batches:
+                        await self._take_in_batch(batch)
+                        self._replaced_models += batch.replaced_models
+                        if self._stop.is_requested:
+                            return
                 self._input_left = not source.exhausted
                 if source.exhausted:
                     await self._ledger.intake_complete()

@@ -64,13 +64,11 @@ class RetryGate:
             if self._quota.is_exhausted:
                 self._stop.request(_too_many_failures(outcome))
         self.released(line)
-        self.look_again()
 
     def released(self, line: int) -> None:
-        """The job is out of its worker's hands."""
-        if line in self._probes:
-            self._probes.discard(line)
-            self.look_again()
+        """The job is out of its worker's hands, however it ended: it may have been the last that was not a retry."""
+        self._probes.discard(line)
+        self.look_again()
 
     def look_again(self) -> None:
         """Something changed: lanes that were refused may ask again."""

@@ -31,10 +31,17 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
 
 
 def settle(
-    job: Job, start: AttemptStart, outcome: Outcome, model: ModelState, settings: Settings, *, jitter: float, now: str
+    job: Job,
+    start: AttemptStart,
+    outcome: Outcome,
+    check: FailedCheck | None,
+    model: ModelState,
+    settings: Settings,
+    *,
+    jitter: float,
+    now: str,
 ) -> Settlement:
-    """Charge the attempt, check its answer, decide the step. ``now`` is UTC ISO-8601, ``jitter`` in [0, 1)."""
-    check = _check(job, outcome, start.output_cap)
+    """Charge the attempt, decide the step. ``now`` is UTC ISO-8601, ``jitter`` in [0, 1)."""
     cost, source = charge(outcome, model.prices, start.reserved_nano)
     step = next_step(
         outcome,
@@ -79,7 +86,13 @@ def failure(job: Job, error: str, reason: str, now: str) -> ResultRow:
     )
 
 
-def _check(job: Job, outcome: Outcome, output_cap: int) -> FailedCheck | None:
+def nothing_said(outcome: Outcome, check: FailedCheck) -> Outcome:
+    """A completion without content, as a call that failed."""
+    return msgspec.structs.replace(outcome, state="error", error=check.error, message=check.reason)
+
+
+def check_of(job: Job, outcome: Outcome, output_cap: int) -> FailedCheck | None:
+    """What is wrong with an answer, if anything is."""
     if outcome.answer is None:
         return None
     return failed_check(

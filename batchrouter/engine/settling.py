@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.health import AlikeRefusals
 from batchrouter.core.outcome import ErrorClass, Outcome
@@ -14,7 +16,7 @@ from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
 from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.reusing import Reuse
-from batchrouter.engine.settlement import Settlement, failure, settle
+from batchrouter.engine.settlement import Settlement, check_of, failure, nothing_said, settle
 from batchrouter.engine.watching import GatewayWatch, hint_of
 from batchrouter.ports import AttemptEnd, Job, ResultRow, RunEnd, TierMove
 
@@ -51,10 +53,13 @@ class Settling:
     def settle(self, job: Job, made: Made, model: ModelState, lane: TierLane, *, jitter: float) -> None:
         """One attempt ended. ``jitter`` is in [0, 1)."""
         start, outcome = made.start, made.outcome
+        check = check_of(job, outcome, start.output_cap)
+        if check and check.error is ErrorClass.EMPTY:  # paid for nothing: the gateway's doing, and no answer
+            made = msgspec.structs.replace(made, outcome=nothing_said(outcome, check))
         stopped_before_sending = outcome.state == "not_sent" and self._stop.is_requested
         if not stopped_before_sending:
             self._watch.learn(made, model, jitter=jitter)
-        settlement = settle(job, start, outcome, model, self._settings, jitter=jitter, now=self._clock.utc())
+        settlement = settle(job, start, outcome, check, model, self._settings, jitter=jitter, now=self._clock.utc())
         self._budgeting.settle(start.reserved_nano or 0, settlement.end.cost_nano or 0)
         if stopped_before_sending:
             self._ledger.settle(settlement.end)
@@ -62,8 +67,8 @@ class Settling:
             lane.release(job)
             return
         self._compare_refusals(outcome)
-        self._gate.ended(job.line, outcome)
-        job.retry_cost = retry_cost(outcome.error)
+        self._gate.ended(job.line, made.outcome)
+        job.retry_cost = retry_cost(made.outcome.error)
         error = settlement.end.error_class
         outage = model.breaker.is_suspected
         job.history = job.history.after(ErrorClass(error) if error else None, outage=outage)

@@ -32,7 +32,7 @@ class GatewayWatch:
         if pause_s:
             self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:.0f} s")
         far = (outcome.retry_after_s or 0) > max(model.patience_s, RETRY_AFTER_MOST_S)
-        if model.is_given_up or (outcome.error is ErrorClass.OVERLOAD and far):
+        if outcome.error is ErrorClass.OVERLOAD and far:
             self._stop.request(model.unavailable())
         if outcome.status_code == 200:
             self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)

@@ -197,6 +197,8 @@ def _usage(value: Any) -> Usage | None:
         written = _count(usage.get("cache_creation_input_tokens") or 0)
     if counted_in is None or counted_out is None or cached is None or written is None:
         return None
+    total = _count(usage.get("total_tokens")) or 0
+    counted_out += max(0, total - counted_in - counted_out)  # some gateways count reasoning in the total alone
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens") or 0  # priced as output either way
     if cached + written > counted_in or reasoning > counted_out:
         return None

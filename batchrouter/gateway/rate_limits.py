@@ -36,7 +36,7 @@ class _Limit(NamedTuple):
         if self.reset_s > LONGER_THAN_A_MINUTE_S:
             return None
         used = self.limit - self.remaining
-        is_of_a_second = used > 0 and self.reset_s <= min(1.0, _MINUTE_S * used / self.limit / 2)
+        is_of_a_second = used > 0 < self.reset_s and self.reset_s <= min(1.0, _MINUTE_S * used / self.limit / 2)
         return self.limit * _MINUTE_S if is_of_a_second else self.limit
 
     @property

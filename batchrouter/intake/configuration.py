@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -31,7 +32,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     if path is None and environ.get("BATCHROUTER_CONFIG"):
         path = Path(environ["BATCHROUTER_CONFIG"])
-    if path is None and Path(DEFAULT_FILE).is_file():
+    if path is None and os.path.lexists(DEFAULT_FILE):
         path = Path(DEFAULT_FILE)
     if path is None:
         return default_settings()

@@ -12,16 +12,18 @@ import os
 import select
 import stat
 import sys
+import tempfile
 import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import IO, Any, BinaryIO, Protocol, cast
 
 from batchrouter.core.errors import ConfigurationError, InputMissing
 
 STDIN = "-"
 _POLL_S = 0.25
+_KEPT_IN_MEMORY_BYTES = 16_000_000
 
 
 class BrokenStream(Exception):
@@ -57,6 +59,8 @@ class InputStream:
         self._broken = broken
         self._polled = polled
         self._file = file
+        self._kept: IO[bytes] | None = None
+        self._is_replaying = False
 
     def file_position(self) -> int:
         """How many bytes of a regular file have been taken, as they are on disk; 0 for a pipe."""
@@ -64,6 +68,33 @@ class InputStream:
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, ``b""`` at the end. Raises BrokenStream or InputMissing."""
+        if self._is_replaying and self._kept:
+            if data := self._kept.read(size):
+                return data
+            self.forget()
+        data = self._read(size)
+        if self._kept:
+            self._kept.write(data)
+        return data
+
+    def keep(self) -> None:
+        """Keep what is read from now on, in a file beyond some megabytes, so that ``rewind`` can give it again."""
+        self._kept = tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY_BYTES)  # noqa: SIM115 - closed by forget
+
+    def rewind(self) -> None:
+        """Give again what was read since ``keep``, and then what follows."""
+        if self._kept is None:
+            raise AssertionError("nothing was kept")
+        self._kept.seek(0)
+        self._is_replaying = True
+
+    def forget(self) -> None:
+        """What was kept is not needed any more."""
+        if self._kept:
+            self._kept.close()
+        self._kept, self._is_replaying = None, False
+
+    def _read(self, size: int) -> bytes:
         try:
             return self._stream.read1(size)
         except tuple(self._broken) as error:
@@ -79,6 +110,7 @@ class InputStream:
 
     def close(self) -> None:
         """Close the file. Not while another thread reads it, stdin apart."""
+        self.forget()
         self._stream.close()
 
 

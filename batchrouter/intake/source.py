@@ -7,7 +7,7 @@ lines compared that it took in before; the same pass then goes on behind them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,11 +62,15 @@ class FileSource:
         """Compare the input with the stored position and stand behind it, ready for ``batches``.
 
         Quick where the bytes are the same; else line by line. Call it once, before ``batches``. After ``different``
-        the source is of no more use.
+        the source is of no more use, but for ``rewind``.
         """
         return await asyncio.to_thread(self._compare, digests)
 
-    async def batches(self, *, records_most: int | None = None) -> AsyncIterator[Batch]:
+    async def rewind(self) -> None:
+        """After ``compare``: stand at the very beginning, whatever was stored. What a pipe gave is not lost."""
+        await asyncio.to_thread(self._rewind)
+
+    async def batches(self, *, records_most: int | None = None) -> AsyncGenerator[Batch, None]:
         """Batches of at most 500 lines or about 1 MiB, up to ``records_most`` records (rejections do not count).
 
         Without ``compare`` before it, a start that does not fit raises InputUnfit.
@@ -119,6 +123,8 @@ class FileSource:
         return Batch(tuple(lines), reader.position(), 0 if self._parser.keeps_models else replaced)
 
     def _go_to_start(self) -> None:
+        if self._start != Position():
+            self._stream.forget()
         if self._is_at_start:
             return
         if not self._reader.skip_prefix(self._start):
@@ -127,8 +133,8 @@ class FileSource:
 
     def _compare(self, digests: StoredDigests) -> Comparison:
         if not self._is_at_start:
-            if self._path == STDIN or not Path(self._path).is_file():
-                # stdin and pipes cannot be read again: their lines are compared in the only pass there is
+            if not self._can_be_read_again:
+                self._stream.keep()
                 difference = self._first_difference(digests)
             elif self._reader.skip_prefix(self._start):
                 difference = None
@@ -139,6 +145,21 @@ class FileSource:
                 return difference
             self._is_at_start = True
         return Comparison("grown" if self._reader.has_more() else "same")
+
+    @property
+    def _can_be_read_again(self) -> bool:
+        """Stdin and pipes cannot: their lines are compared in the only pass there is."""
+        return self._path != STDIN and Path(self._path).is_file()
+
+    def _rewind(self) -> None:
+        if self._start == Position():
+            return
+        if self._can_be_read_again:
+            self._reopen()
+        else:
+            self._stream.rewind()
+            self._reader = LineReader(self._stream)
+        self._start, self._is_at_start, self.exhausted = Position(), True, False
 
     def _reopen(self) -> None:
         self._stream.close()

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from batchrouter.core.errors import InputUnfit, StorageFailed
+from batchrouter.core.filesystems import BESIDE_A_DATABASE
 from batchrouter.core.records import Result
 
 log = logging.getLogger("batchrouter")
@@ -67,6 +68,7 @@ def spare_sources(
 ) -> None:
     """Refuse (InputUnfit) to replace what the answers come from, and other files that are needed."""
     sources = [row["file"] for row in connection.execute("PRAGMA database_list")]
+    sources += [f"{database}{suffix}" for database in sources for suffix in BESIDE_A_DATABASE]
     sources += [row["input"] for row in connection.execute("SELECT input FROM runs WHERE run = ?", (run,))]
     for source in (*sources, *others):
         if source and destination.exists() and Path(source).exists() and destination.samefile(source):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from batchrouter.core.errors import Interrupted, StorageFailed
+from batchrouter.core.errors import DatabaseUnfit, Interrupted, StorageFailed
 
 PATIENCE_S = 0.5
 """Whoever only asks who works holds the lock for an instant."""
@@ -58,6 +58,8 @@ def run_at_work(database: Path) -> int | None:
 
 
 def _lock_file(database: Path) -> Path:
+    if not database.name:
+        raise DatabaseUnfit(f"{database} is a folder", "Give --db the name of a file.")
     return database.with_name(database.name + ".lock")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchrouter.core.outcome import ErrorClass
-from batchrouter.core.retry import History
+from batchrouter.core.retry import LOST_ANSWER, OUTAGE, History
 from batchrouter.ports import Job
 
 QUEUED_RECORDS = """
@@ -47,8 +47,10 @@ def job_of(row: Any) -> Job:
 
 
 def _history(classes: str | None) -> History:
+    """Failures of the gateway are not held against a record that was let go: they may have been those of an outage."""
     history = History()
     if classes is not None:
         for name in classes.split(","):
-            history = history.after(ErrorClass(name) if name else None)
+            error = ErrorClass(name) if name else None
+            history = history.after(error, outage=error in OUTAGE and error not in LOST_ANSWER)
     return history

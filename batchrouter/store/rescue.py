@@ -19,6 +19,7 @@ from batchrouter.store.statements import Row
 
 _PRIMARY_CODE = 0xFF
 _ATTEMPT = "SELECT 1 FROM attempts WHERE run = ? AND line = ? AND attempt = ?"
+_RESULT = "SELECT 1 FROM results WHERE run = ? AND line = ? AND generation = ?"
 
 
 async def reopened(path: Path, failed: WritingConnection, error: sqlite3.Error) -> WritingConnection:
@@ -50,9 +51,11 @@ async def is_written(connection: aiosqlite.Connection, changes: Changes) -> bool
     witnesses: tuple[tuple[str, Sequence[Row]], ...] = (
         (_ATTEMPT, changes.started),
         (f"{_ATTEMPT} AND state <> 'open'", changes.ended),
-        ("SELECT 1 FROM results WHERE run = ? AND line = ? AND generation = ?", changes.results),
+        (_RESULT, changes.results),
+        (_RESULT, changes.reused),
+        ("SELECT 1 FROM decisions WHERE run = ? AND line = ?", changes.decided),
     )
     for sql, rows in witnesses:
         if rows:
-            return bool(list(await connection.execute_fetchall(sql, rows[0][:3])))
+            return bool(list(await connection.execute_fetchall(sql, rows[0][: sql.count("?")])))
     return False

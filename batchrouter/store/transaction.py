@@ -13,15 +13,28 @@ from batchrouter.store.changes import Changes
 
 def write(changes: Changes, epoch: int, connection: sqlite3.Connection) -> None:
     """Commit the changes. Interrupted, and nothing written, where another process of the run has begun meanwhile."""
+    try:
+        _execute(changes, connection)
+    except (AssertionError, sqlite3.IntegrityError):  # rows that another process changed, or a fault of ours:
+        _check_epoch(changes.run, epoch, connection)  # whoever commits next must not commit half of it
+        connection.rollback()
+        raise
+    _check_epoch(changes.run, epoch, connection)
+    connection.commit()
+
+
+def _check_epoch(run: int, epoch: int, connection: sqlite3.Connection) -> None:
+    ((current,),) = connection.execute("SELECT epoch FROM runs WHERE run = ?", (run,))
+    if current != epoch:
+        connection.rollback()
+        raise Interrupted(
+            f"another process works on run {run} now: the lock beside the database was removed or is not heeded",
+            "Look at `batchrouter status`; keep the database on a disk of this machine.",
+        )
+
+
+def _execute(changes: Changes, connection: sqlite3.Connection) -> None:
     for sql, values, rows in changes.statements():
         changed = connection.execute(sql, values).rowcount
         if changed != rows:
             raise AssertionError(f"{changed} rows changed where {rows} were expected: {sql[:60]}…")
-    ((current,),) = connection.execute("SELECT epoch FROM runs WHERE run = ?", (changes.run,))
-    if current != epoch:
-        connection.rollback()
-        raise Interrupted(
-            f"another process works on run {changes.run} now: the lock beside the database was removed or is not heeded",
-            "Look at `batchrouter status`; keep the database on a disk of this machine.",
-        )
-    connection.commit()

@@ -121,9 +121,9 @@ def _is_bounded(row: sqlite3.Row, settings: Settings) -> bool:
         return bool(row["output_cap"] == VERDICT_TOKENS)
     tier = settings.tier.get(row["tier"]) or TierSettings(models=(row["model"],))
     cap = row["max_output_tokens"] or tier.max_output_tokens * (2 if row["truncated"] else 1)
-    prices = settings.prices[row["model"]]
+    model, prices = settings.model[row["model"]], settings.prices[row["model"]]
     tokens = most_input_tokens(row["prompt_bytes"], row["images"])
-    worst = worst_case_nano(tokens, cap, row["choices"], prices) if prices else None
+    worst = worst_case_nano(tokens, *model.really_sent(cap, row["choices"]), prices) if prices else None
     return (row["output_cap"], row["reserved_nano"]) == (cap, worst)
 
 

@@ -134,6 +134,38 @@ async def test_a_gateway_that_answers_rubbish_is_not_paid_for_ever(job: Job) -> 
     job.check()
 
 
+async def test_empty_answers_count_as_rubbish_too(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: completion("")
+    job.prompts(*(f"{n}" for n in range(500)))
+    report = await job.run(concurrency=2)
+    assert report.exit_code == 69
+    assert len(job.gateway.requests) <= 55
+    assert report.summary.run.done == 0
+    job.check()
+
+
+async def test_an_outage_fails_no_record_however_often_the_run_is_started(job: Job) -> None:
+    job.settings["gateway"]["patience_s"] = 0.5
+    job.gateway.reply = lambda _body, _n: problem(503)
+    job.prompts(*(f"{n}" for n in range(30)))
+    for _ in range(8):
+        assert (await job.run()).exit_code == 69
+        assert set(job.answers("status")) == {("pending",)}
+    job.gateway.reply = lambda _body, _n: completion()
+    assert (await job.run()).exit_code == 0
+    job.check()
+
+
+async def test_while_the_first_model_is_down_the_tiers_next_does_all_the_work(job: Job) -> None:
+    job.settings["gateway"]["patience_s"] = 2
+    job.settings["tier"]["simple"]["models"] = ["small", "middle"]
+    job.gateway.reply = lambda body, n: problem(503) if n >= 40 and body["model"] == "small" else completion()
+    job.prompts(*(f"{n}" for n in range(900)))
+    assert (await job.run()).exit_code == 0
+    assert set(job.answers("status")) == {("done",)}
+    job.check()
+
+
 async def test_an_outage_longer_than_the_patience_leaves_every_record_pending(job: Job) -> None:
     job.settings["gateway"]["patience_s"] = 1.5
     job.settings["run"] = {"max_attempts": 3}

@@ -154,6 +154,18 @@ async def test_the_budget_is_never_exceeded_and_what_fits_is_done(job: Job) -> N
     job.check()
 
 
+async def test_the_budget_holds_what_a_cap_of_the_configuration_can_cost(job: Job) -> None:
+    job.prompts(*(f"question {n}" for n in range(50)))
+    job.settings["model"]["small"]["set"] = {"max_tokens": 10_000, "n": 2}
+    job.gateway.reply = lambda _body, _n: completion(tokens=(20, 20_000))
+    job.settings["run"] = {"budget": Decimal(2)}
+    report = await job.run()
+    assert report.exit_code == ExitCode.BUDGET
+    assert report.summary.run.cost is not None
+    assert 0 < report.summary.run.cost <= 2
+    job.check()
+
+
 async def test_a_record_too_dear_for_the_budget_does_not_stop_those_that_fit(job: Job) -> None:
     job.write([{"prompt": "Compare it", "max_tokens": 100_000}, {"prompt": "hi"}, {"prompt": "ho"}])
     job.settings["run"] = {"budget": Decimal(1)}

@@ -1,8 +1,15 @@
 """Which run does `run` mean? Each row of the table, by hand."""
 
+import io
+import json
+import sys
+
 import pytest
 
+from batchrouter import api
 from batchrouter.core.errors import ConfigurationError, InputUnfit
+from batchrouter.core.options import RunOptions
+from batchrouter.core.settings import Settings
 from tests.acceptance.conftest import Job, completion, problem
 
 
@@ -141,4 +148,27 @@ async def test_an_unfinished_run_goes_on_in_the_currency_that_it_began_with_or_n
         with pytest.raises(ConfigurationError, match="counts in INR"):
             await again()
     assert job.rows("SELECT count(*) FROM run_configs") == [(1,)]
+    job.check()
+
+
+async def test_a_finished_run_of_a_pipe_and_a_different_one_is_a_new_run_with_every_line(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def piped(*prompts: str) -> None:
+        data = "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts).encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    same = [f"question {n} {'x' * 200}" for n in range(2_000)]
+    settings = Settings.model_validate(job.settings)
+    for prompts in (same, [*same[:1_500], "other", *same[1_501:]], ["all", "new"]):
+        piped(*prompts)
+        job.gateway.requests.clear()
+        report = await api.run("-", db=job.db, settings=settings, options=RunOptions(name="night"))
+        assert report.exit_code == 0
+        assert sorted(job.gateway.prompts()) == sorted(prompts)
+    assert job.rows("SELECT run, count(*) FROM results GROUP BY run") == [(1, 2_000), (2, 2_000), (3, 2)]
+    piped("all", "new", "more")
+    job.gateway.requests.clear()
+    await api.run("-", db=job.db, settings=settings, options=RunOptions(name="night"))
+    assert job.gateway.prompts() == ["more"]
     job.check()

@@ -61,8 +61,9 @@ def test_a_closed_pipe_does_not_change_how_a_run_ends(tmp_path: Path, which: str
     assert ended.returncode == 3
 
 
-def test_no_streams_at_all(tmp_path: Path) -> None:
-    close = "exec >&- 2>&-; exec "
+@pytest.mark.parametrize("closed", ["<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_not_change_how_a_run_ends(tmp_path: Path, closed: str) -> None:
+    close = f"exec {closed}; exec "
     command = ["sh", "-c", f'{close} "$0" -m batchrouter run "$1" --demo', sys.executable, str(BROKEN)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run(command, cwd=tmp_path, env=environment, timeout=60, check=False).returncode == 3

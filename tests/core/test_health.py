@@ -51,8 +51,18 @@ def test_probes_come_at_growing_intervals_up_to_five_minutes() -> None:
 def test_patience_runs_from_the_first_failure_through_refusals() -> None:
     breaker = OutageBreaker()
     breaker.refused(10)
-    breaker.failed(20)
+    breaker.failed(110)
     assert breaker.silent_for_s(110) == 100
+
+
+def test_time_in_which_nothing_was_asked_is_no_silence_but_for_an_outage() -> None:
+    breaker = OutageBreaker()
+    breaker.failed(10, 1)
+    breaker.failed(12, 1)
+    assert breaker.silent_for_s(500) == 2
+    for line in range(20):
+        breaker.failed(12, line)
+    assert breaker.silent_for_s(500) == 490
 
 
 def test_a_fifth_of_rubbish_is_allowed_and_no_more() -> None:
@@ -71,6 +81,10 @@ def test_refusals_in_the_same_words_stop_the_run_until_one_request_gets_through(
         alike.add(ErrorClass.OVERLOAD, "later")
         alike.add(ErrorClass.BAD_REQUEST, "no such parameter")
     assert alike.all_alike
+    numbered = AlikeRefusals()
+    for n in range(ALIKE_REFUSALS):
+        numbered.add(ErrorClass.BAD_REQUEST, f"no such parameter (request id: req-{n:04x}-9f{n})")
+    assert numbered.all_alike
     other = AlikeRefusals()
     other.add(ErrorClass.BAD_REQUEST, "no such parameter")
     other.add(None, "")

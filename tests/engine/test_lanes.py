@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from batchrouter.core.errors import ExitCode
+from batchrouter.core.quota import RETRY_COST, RetryQuota
 from batchrouter.engine import lane as lanes
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.retrying import RetryGate
@@ -199,3 +200,28 @@ async def test_a_parked_lane_lets_go_of_all_that_waits_in_it(monkeypatch: pytest
     lane.put_aside(dear)
     assert sorted(let_go) == [1, 2, 3]
     assert lane.claims == 0
+
+
+async def test_a_refused_retry_is_woken_by_the_last_new_record_even_if_no_call_was_made_for_it() -> None:
+    rows, stop = Rows(random.Random(1)), Stop()
+    rows.queued_tier = {1: "low", 2: "high"}
+    gate = RetryGate(stop, RetryQuota(tokens=0))
+    low, high = (
+        TierLane(tier, rows, gate=gate, clock=LoopClock(), stop=stop, up_to_line=None)  # type: ignore[arg-type]
+        for tier in ("low", "high")
+    )
+    gate.watch((low, high), lambda: True)
+    failed = await low.next_job()
+    assert failed
+    failed.retry_cost = RETRY_COST
+    low.retry(failed, 0)
+    await high._fetch()
+    again = asyncio.create_task(low.next_job())
+    await asyncio.sleep(0.05)  # it asks the gate, which refuses: the other lane has a record
+    assert not again.done()
+    last = await high.next_job()
+    assert last
+    high.release(last)
+    assert await again is failed
+    for lane in (low, high):
+        lane.close()

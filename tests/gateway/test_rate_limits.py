@@ -31,7 +31,7 @@ def test_openais_headers_name_requests_and_tokens_a_minute() -> None:
     assert found == Announced(rpm=500, tpm=200_000)
 
 
-@pytest.mark.parametrize("reset", ["12ms", "1s", "6.5s", "1m0s", "60"])
+@pytest.mark.parametrize("reset", ["0s", "0", "12ms", "1s", "6.5s", "1m0s", "60"])
 def test_each_way_to_write_a_reset_within_a_minute_leaves_the_limit_one_of_a_minute(reset: str) -> None:
     assert read(openai(limit_requests="5000", remaining_requests="4999", reset_requests=reset)) == Announced(rpm=5_000)
 

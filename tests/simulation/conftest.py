@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchrouter.assembly import session, wiring
+from batchrouter.assembly import wiring, workplace
 from batchrouter.store import ledger
 from tests.simulation.store import LoopConnection, empty_database
 
@@ -23,7 +23,7 @@ def on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(asyncio, "to_thread", _at_once)
     monkeypatch.setattr(ledger, "reading_beside", reading_beside)
-    monkeypatch.setattr(session, "ballast_bytes", lambda _settings, _concurrency: 0)
+    monkeypatch.setattr(workplace, "ballast_bytes", lambda _settings, _concurrency: 0)
     monkeypatch.setattr(wiring, "guard_for", lambda _rpm: None)  # it reads the machine's own clock
 
 

@@ -51,7 +51,6 @@ async def test_the_place_of_a_killed_process_is_free_at_once(job: Job) -> None:
     job.check()
 
 
-@pytest.mark.xfail(strict=True, reason="a transaction does not yet compare the run's epoch")
 async def test_a_process_whose_lock_file_was_removed_gives_way_to_the_next_and_spoils_nothing(job: Job) -> None:
     config(job)
     go_on = asyncio.Event()
