@@ -73,7 +73,7 @@ def test_run_with_json_writes_one_object(shell: Shell, stand_in: StandIn) -> Non
     assert json.loads(ended.out)["run"]["saved_pct"] == 66.67
 
 
-@pytest.mark.parametrize("output", ["in.jsonl", "./x.db"])
+@pytest.mark.parametrize("output", ["in.jsonl", "./x.db", "x.db-wal", "x.db.lock"])
 def test_run_does_not_write_over_its_sources(shell: Shell, stand_in: StandIn, output: str) -> None:
     asked = stand_in("run", a_report(), awaited=True)
     assert shell("run", "in.jsonl", "--db", "x.db", "-o", output).code == 2

@@ -34,6 +34,14 @@ def test_a_completion_is_an_answer_with_its_counts() -> None:
     assert (outcome.response_id, outcome.model_served) == ("chatcmpl-1", "vendor/m-2024")
 
 
+def test_tokens_that_stand_in_the_total_alone_are_charged_as_output() -> None:
+    details = {"completion_tokens_details": {"reasoning_tokens": 94}}
+    beside = {"prompt_tokens": 32, "completion_tokens": 200, "total_tokens": 326, **details}
+    assert decoded(200, GOOD | {"usage": beside}).usage == Usage(32, 294, reasoning_tokens=94)
+    within = beside | {"total_tokens": 232}
+    assert decoded(200, GOOD | {"usage": within}).usage == Usage(32, 200, reasoning_tokens=94)
+
+
 @pytest.mark.parametrize(
     ("status", "error", "expected"),
     [

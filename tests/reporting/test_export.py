@@ -157,7 +157,9 @@ def test_the_database_and_the_input_are_never_overwritten(
     source.write_text("precious")
     run = book.run(source=str(source))
     (tmp_path / "link").symlink_to(source)
-    for destination in (source, tmp_path / "link", book.path):
+    lock = book.path.with_name(book.path.name + ".lock")
+    lock.touch()
+    for destination in (source, tmp_path / "link", book.path, lock):
         with pytest.raises(InputUnfit):
             export(reader, run, destination)
     assert source.read_text() == "precious"
