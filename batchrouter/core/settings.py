@@ -77,6 +77,10 @@ class TierSettings(Section):
     max_output_tokens: Count = 4096
 
 
+OUTPUT_CAPS = ("max_tokens", "max_completion_tokens")
+"""What an output cap is called in a request: the old name, and the new one."""
+
+
 class ModelSettings(Section):
     """Prices (per million tokens, in ``currency``), limits and dialect of one model."""
 
@@ -105,7 +109,7 @@ class ModelSettings(Section):
 
     def really_sent(self, output_cap: int, choices: int) -> tuple[int, int]:
         """The output cap and the number of choices, after ``set`` has had its say."""
-        caps = [cap for name in ("max_tokens", "max_completion_tokens") if type(cap := self.set.get(name)) is int]
+        caps = [cap for name in OUTPUT_CAPS if type(cap := self.set.get(name)) is int]
         if self.max_tokens_param not in self.set:
             caps.append(output_cap)
         set_choices = self.set.get("n")

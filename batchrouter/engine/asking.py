@@ -15,7 +15,7 @@ from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.retry import Step, next_step
 from batchrouter.engine.calling import Calling, Made, NotMade
 from batchrouter.engine.context import RunContext
-from batchrouter.engine.model import ModelState
+from batchrouter.engine.model import ModelState, preferred
 from batchrouter.engine.watching import GatewayWatch, hint_of
 from batchrouter.ports import AttemptEnd, Job, Purpose, RunEnd
 
@@ -87,8 +87,7 @@ class Asking:
 
     def _choose(self, job: Job, names: Sequence[str], output_cap: int) -> ModelState | None:
         known = [self._models[name] for name in names if not self._models[name].is_unknown]
-        able = [model for model in known if model.can_take(job, output_cap)]
-        return next((model for model in able if not model.breaker.is_open), able[0] if able else None)
+        return preferred([model for model in known if model.can_take(job, output_cap)])
 
     def _ended(self, job: Job, made: Made, model: ModelState) -> tuple[Asked | None, float]:
         """(what became of the question, if that is known; else the seconds to wait before the next try)."""

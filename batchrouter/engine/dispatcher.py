@@ -11,7 +11,7 @@ from batchrouter.core.settings import TierSettings
 from batchrouter.engine.calling import Calling, NotMade
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
-from batchrouter.engine.model import ModelState
+from batchrouter.engine.model import ModelState, preferred
 from batchrouter.engine.reusing import Reuse
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import Job, RunEnd
@@ -97,9 +97,7 @@ class InProcessDispatcher:
             reason = "no model that it may use has the context or the features that it needs"
             self._settling.to_larger(job, lane, ErrorClass.UNSUPPORTED, reason)
             return None
-        return next((model for model in able if model.may_be_asked), None) or next(
-            (model for model in able if not model.is_given_up), able[0]
-        )
+        return preferred(able)
 
     def _stop_for_unknown_model(self, job: Job) -> None:
         models = ", ".join(self._tier(job).models)

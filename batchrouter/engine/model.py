@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.health import OutageBreaker
 from batchrouter.core.outcome import ErrorClass, Outcome
@@ -22,6 +24,14 @@ PAUSE_FIRST_S = 1.0
 PAUSE_MOST_S = 60.0
 SEARCHING_PAUSE_MOST_S = 8.0
 """How long refusals last tells what kind of limit it is, so an unknown one is asked more often."""
+
+
+def preferred(able: Sequence[ModelState]) -> ModelState | None:
+    """Of models that can take a call: the first that may be asked now, else one that is not given up. None: there are none."""
+    if not able:
+        return None
+    waited_for = next((model for model in able if not model.is_given_up), able[0])
+    return next((model for model in able if model.may_be_asked), waited_for)
 
 
 class ModelState:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import msgspec
 import orjson
 
-from batchrouter.core.settings import ModelSettings
+from batchrouter.core.settings import OUTPUT_CAPS, ModelSettings
 from batchrouter.ports import Call
 
-_CAPS = ("max_tokens", "max_completion_tokens")
-_OTHER_CAP = {_CAPS[0]: _CAPS[1].encode(), _CAPS[1]: _CAPS[0].encode()}
+_OTHER_CAP = {OUTPUT_CAPS[0]: OUTPUT_CAPS[1].encode(), OUTPUT_CAPS[1]: OUTPUT_CAPS[0].encode()}
 _SPANS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -35,7 +34,7 @@ def _in_dialect(call: Call, model: ModelSettings, wire_name: str) -> bytes:
     if call.cap_is_ours:
         values[model.max_tokens_param] = b"%d" % call.output_cap
     for key, raw in _SPANS.decode(call.body).items():
-        values[model.max_tokens_param if key in _CAPS else key] = bytes(raw)
+        values[model.max_tokens_param if key in OUTPUT_CAPS else key] = bytes(raw)
     for key in model.drop:
         values.pop(key, None)
     for key, value in model.set.items():

@@ -15,9 +15,9 @@ def write(changes: Changes, epoch: int, connection: sqlite3.Connection) -> None:
     """Commit the changes. Interrupted, and nothing written, where another process of the run has begun meanwhile."""
     try:
         _execute(changes, connection)
-    except (AssertionError, sqlite3.IntegrityError):  # rows that another process changed, or a fault of ours:
-        _check_epoch(changes.run, epoch, connection)  # whoever commits next must not commit half of it
-        connection.rollback()
+    except (AssertionError, sqlite3.IntegrityError):
+        _check_epoch(changes.run, epoch, connection)
+        connection.rollback()  # a fault of ours: whoever commits next must not commit half of it
         raise
     _check_epoch(changes.run, epoch, connection)
     connection.commit()
