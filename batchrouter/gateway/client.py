@@ -1,23 +1,20 @@
-"""The HTTP client: one session a gateway, bounded answers, no redirects, no cookies, and an outcome for whatever happens.
+"""The HTTP client: bounded answers, no redirects, no cookies, and an outcome for whatever happens.
 
-Whether a call may have been paid hangs on one fact: did the request's body begin to leave? A gateway that has not got
-the body cannot answer it. The body itself notes the moment when it is asked to write itself; the types of exceptions do
-not tell it (a timeout is the same before and after), and aiohttp's tracing tells it for a quarter of a call's time.
+Whether a call may have been paid hangs on one fact: did the request begin to leave? A gateway that has not got it cannot
+answer it. The moment is noted as the request is written; the types of exceptions do not tell it (a timeout is the same
+before and after).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
-import aiohttp
 import msgspec
 import orjson
-from aiohttp.abc import AbstractStreamWriter
-from yarl import URL
 
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.outcome import ErrorClass, Outcome
@@ -25,11 +22,12 @@ from batchrouter.core.settings import ModelSettings, Settings
 from batchrouter.gateway.deadline import Deadlines
 from batchrouter.gateway.decoding import decode
 from batchrouter.gateway.encoding import encode
+from batchrouter.gateway.exchange import BROKEN, Departure, Endpoint, Reply
 from batchrouter.gateway.failures import broken_off
 from batchrouter.gateway.rate_limits import announced
 from batchrouter.gateway.redaction import Redactor
 from batchrouter.gateway.reported_cost import reported_cost_nano
-from batchrouter.gateway.session import bounded, endpoint, new_session
+from batchrouter.gateway.session import address, connect_s, headers_of, new_connector
 from batchrouter.ports import Call
 
 BYTES_A_MB = 1_000_000
@@ -37,46 +35,13 @@ BYTES_A_MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One gateway's session with what each of its calls needs. ``rate``: of its reported costs, None: not trusted."""
+    """One gateway with what each of its calls needs. ``rate``: of its reported costs, None: not trusted."""
 
-    session: aiohttp.ClientSession
-    url: URL
+    endpoint: Endpoint
     redactor: Redactor
     deadlines: Deadlines
-    response_bytes_most: int
-    proxy: str | None
+    response_mb_most: float
     rate: Decimal | None
-
-
-class _Reply(msgspec.Struct, frozen=True):
-    """A complete HTTP answer. ``body`` None: it was larger than allowed."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes | None
-
-
-class _Body(aiohttp.payload.Payload):
-    """The bytes of a request, and whether they began to leave."""
-
-    _value: bytes
-
-    def __init__(self, value: bytes, left: Callable[[], None] | None) -> None:
-        super().__init__(value, content_type="application/json")
-        self._left = left
-        self._size = len(value)
-        self.begun = False
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The bytes as text, as aiohttp asks of every payload."""
-        return self._value.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Called once, when the connection stands and the head of the request is complete."""
-        self.begun = True
-        if self._left:  # uvloop writes at the end of a turn of the loop
-            asyncio.get_running_loop().call_soon(self._left)
-        await writer.write(self._value)
 
 
 class HttpGateway:
@@ -91,16 +56,18 @@ class HttpGateway:
         model = self._models[call.model]
         connection = self._connections[model.gateway]
         try:
-            body = _Body(encode(call, model, model.name or call.model), call.left)
+            body = encode(call, model, model.name or call.model)
         except RecursionError:
             return Outcome("error", ErrorClass.BAD_REQUEST, "nested too deeply to be put into the dialect of its model")
         loop = asyncio.get_running_loop()
         started = loop.time()
         limits = None
+        departure = Departure(call.left)
         try:
-            reply = await _post(connection, body)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            outcome = broken_off(error, body_begun=body.begun)
+            with connection.deadlines:
+                reply = await connection.endpoint.post(body, departure)
+        except BROKEN as error:
+            outcome = broken_off(error, body_begun=departure.has_begun)
         else:
             outcome = _understood(reply, connection)
             if model.rpm is None or model.tpm is None:
@@ -109,21 +76,9 @@ class HttpGateway:
         return msgspec.structs.replace(outcome, latency_ms=latency_ms, announced=limits)
 
 
-async def _post(connection: Connection, body: _Body) -> _Reply:
-    with connection.deadlines:
-        response = await connection.session.post(
-            connection.url, data=body, allow_redirects=False, proxy=connection.proxy
-        )
-        try:
-            return _Reply(response.status, response.headers, await bounded(response, connection.response_bytes_most))
-        finally:
-            response.release()
-
-
-def _understood(reply: _Reply, connection: Connection) -> Outcome:
+def _understood(reply: Reply, connection: Connection) -> Outcome:
     if reply.body is None:
-        megabytes = connection.response_bytes_most / BYTES_A_MB
-        message = f"the answer is larger than max_response_mb = {megabytes:g}"
+        message = f"the answer is larger than max_response_mb = {connection.response_mb_most:g}"
         return Outcome("error", ErrorClass.UNUSABLE, message, reply.status)
     headers = reply.headers
     if 300 <= reply.status < 400:
@@ -151,18 +106,22 @@ async def open_gateway(
         connections = {}
         for name, key in keys.items():
             gateway = settings.gateway[name]
-            url = endpoint(gateway, "/chat/completions")
-            session = await stack.enter_async_context(new_session(gateway, key, version=version))
+            connector = await stack.enter_async_context(new_connector(gateway))
             deadlines = Deadlines(gateway.timeout_s)
             stack.callback(deadlines.close)
             trusted = gateway.trust_reported_cost
             connections[name] = Connection(
-                session=session,
-                url=url,
+                endpoint=Endpoint(
+                    connector,
+                    address(gateway, "/chat/completions"),
+                    headers_of(gateway, key, version=version),
+                    proxy=gateway.proxy,
+                    connect_s=connect_s(gateway),
+                    response_bytes_most=int(gateway.max_response_mb * BYTES_A_MB),
+                ),
                 redactor=Redactor(key),
                 deadlines=deadlines,
-                response_bytes_most=int(gateway.max_response_mb * BYTES_A_MB),
-                proxy=gateway.proxy,
+                response_mb_most=gateway.max_response_mb,
                 rate=settings.rate(trusted) if trusted else None,
             )
         yield HttpGateway(settings.model, connections)

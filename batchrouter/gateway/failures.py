@@ -6,6 +6,7 @@ The text of an error is not used: it may hold the request's headers, and with th
 from __future__ import annotations
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.gateway.decoding import one_line
@@ -13,7 +14,8 @@ from batchrouter.gateway.decoding import one_line
 _WORDS: dict[type[Exception], str] = {
     aiohttp.ServerDisconnectedError: "the gateway closed the connection",
     aiohttp.ClientPayloadError: "it broke off or cannot be decompressed",
-    aiohttp.ClientResponseError: "what came cannot be read as HTTP",
+    HttpProcessingError: "what came cannot be read as HTTP",
+    aiohttp.ClientResponseError: "what came from the proxy cannot be read as HTTP",
 }
 
 

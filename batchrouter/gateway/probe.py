@@ -13,9 +13,10 @@ from batchrouter.core.findings import Finding
 from batchrouter.core.settings import GatewaySettings, Settings
 from batchrouter.core.surroundings import clock_finding
 from batchrouter.core.version import VERSION
+from batchrouter.gateway.exchange import bounded
 from batchrouter.gateway.failures import kind
 from batchrouter.gateway.headers import answered_at
-from batchrouter.gateway.session import bounded, endpoint, new_session
+from batchrouter.gateway.session import address, new_session
 
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=20)
 LIST_BYTES_MOST = 16_000_000
@@ -37,13 +38,13 @@ async def check_gateways(settings: Settings, keys: Mapping[str, str | None]) -> 
 
 
 async def _check(gateway: GatewaySettings, key: str | None, wanted: list[str]) -> list[Finding]:
-    url = endpoint(gateway, "/models")
+    url = address(gateway, "/models")
     async with (
         new_session(gateway, key, version=VERSION) as session,
         session.get(url, allow_redirects=False, proxy=gateway.proxy, timeout=PROBE_TIMEOUT) as response,
     ):
         status, there = response.status, answered_at(response.headers)
-        body = await bounded(response, LIST_BYTES_MOST)
+        body = await bounded(response.content, LIST_BYTES_MOST)
     if status in (401, 403):
         return [Finding("error", f"{gateway.base_url} refuses the key ({status})", "Check the key and its rights.")]
     if 300 <= status < 400:

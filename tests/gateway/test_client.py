@@ -113,6 +113,34 @@ async def test_a_reset_without_a_byte_of_an_answer_is_told_apart() -> None:
     assert (outcome.state, outcome.error) == ("unknown", E.RESET)
 
 
+async def test_what_is_said_before_the_answer_is_passed_over(good_body: bytes) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    outcome, _ = await called(says(b"HTTP/1.1 100 Continue\r\n\r\n", hints, hints, answer(200, good_body)))
+    assert outcome.state == "ok"
+    outcome, _ = await called(says(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"))
+    assert (outcome.state, outcome.status_code) == ("error", 101)
+
+
+async def test_a_connection_on_which_a_request_was_not_sent_whole_is_not_used_again(good_body: bytes) -> None:
+    """The rest of the first request would be read as the beginning of the second."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(413, b"{}") if len(writers) == 1 else answer(200, good_body))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    large = Call("m", b'{"messages":"' + b"x" * 20_000_000 + b'"}', 16, cap_is_ours=False)
+    async with open_gateway(settings_for(port), {"default": KEY}, version="test") as client:
+        assert [(await client.call(call)).status_code for call in (large, CALL)] == [413, 200]
+    for writer in writers:
+        writer.transport.abort()
+    server.close()
+    assert len(writers) == 2
+
+
 @pytest.mark.parametrize("broken", ["no gzip at all", "half of it", "rubbish after the head"])
 async def test_a_compression_that_is_none_never_raises(broken: str) -> None:
     whole = gzip.compress(b"{}" * 100)

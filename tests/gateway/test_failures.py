@@ -2,6 +2,7 @@
 
 import aiohttp
 import pytest
+from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -24,7 +25,8 @@ def response_error(which: type[aiohttp.ClientResponseError]) -> aiohttp.ClientRe
         (TimeoutError(), "timeout"),
         (aiohttp.ServerDisconnectedError(), "the gateway closed the connection"),
         (aiohttp.ClientPayloadError(KEY), "it broke off or cannot be decompressed"),
-        (response_error(aiohttp.ClientResponseError), "what came cannot be read as HTTP"),
+        (HttpProcessingError(message=KEY), "what came cannot be read as HTTP"),
+        (response_error(aiohttp.ClientResponseError), "what came from the proxy cannot be read as HTTP"),
         (response_error(aiohttp.ClientHttpProxyError), "the proxy answers 407"),
         (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
         (ValueError(KEY), "ValueError"),
