@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -73,8 +73,7 @@ class Classifier(Protocol):
     def unanswered(self, about: Classification, why: str) -> Decision: ...
 
 
-@dataclass(slots=True)
-class Job:
+class Job(msgspec.Struct, gc=False):
     """A claimed record with all that an attempt needs.
 
     ``decided_tier`` is where its router sent it first, ``retry_cost`` what its next attempt takes from the retry quota,
@@ -95,7 +94,7 @@ class Job:
     expect: bytes | None
     task: str | None
     attempts_so_far: int = 0
-    history: History = field(default_factory=History)
+    history: History = History()
     retry_cost: int = 0
     digest: bytes | None = None
 

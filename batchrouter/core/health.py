@@ -35,6 +35,11 @@ class OutageBreaker:
     lines: set[int] = field(default_factory=set)
 
     @property
+    def is_calm(self) -> bool:
+        """True when nothing has gone wrong since the last answer."""
+        return self.failing_since_s is None
+
+    @property
     def is_suspected(self) -> bool:
         """True when several records in a row got no answer: then it is not the fault of any one of them."""
         return len(self.lines) >= SUSPECT_RECORDS
@@ -51,8 +56,9 @@ class OutageBreaker:
         """
         if self.failing_since_s is not None and sent_s < self.failing_since_s:
             return False
-        self.failures, self.failing_since_s, self.probes = 0, None, 0
-        self.lines.clear()
+        if self.failing_since_s is not None:
+            self.failures, self.failing_since_s, self.probes = 0, None, 0
+            self.lines.clear()
         return True
 
     def failed(self, now_s: float, line: int = 0) -> None:

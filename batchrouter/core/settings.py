@@ -109,6 +109,8 @@ class ModelSettings(Section):
 
     def really_sent(self, output_cap: int, choices: int) -> tuple[int, int]:
         """The output cap and the number of choices, after ``set`` has had its say."""
+        if not self.set:
+            return output_cap, choices
         caps = [cap for name in OUTPUT_CAPS if type(cap := self.set.get(name)) is int]
         if self.max_tokens_param not in self.set:
             caps.append(output_cap)

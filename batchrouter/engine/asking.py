@@ -7,8 +7,10 @@ asked, who meanwhile has nothing else to do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from batchrouter.core.charging import charge
 from batchrouter.core.outcome import ErrorClass, Outcome
@@ -37,7 +39,7 @@ class Asked:
 
 def own_question(job: Job, body: bytes, *, prompt_bytes: int) -> Job:
     """What to ask about a record: its line and its history, but nothing that the record itself wants of a model."""
-    return replace(
+    return msgspec.structs.replace(
         job,
         tier=None,
         body=body,

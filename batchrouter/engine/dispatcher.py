@@ -85,19 +85,18 @@ class InProcessDispatcher:
 
     def _choose(self, job: Job, lane: TierLane) -> ModelState | None:
         """The tier's first model that can take the record and is not down; None when the job was sent elsewhere."""
-        candidates = [self._models[name] for name in self._tier(job).models if name in self._models]
-        known = [model for model in candidates if not model.is_unknown]
-        if not known:
+        cap = self._output_cap(job)
+        models = [self._models[name] for name in self._tier(job).models if name in self._models]
+        able = [model for model in models if not model.is_unknown and model.can_take(job, cap)]
+        if able:
+            return preferred(able)
+        if all(model.is_unknown for model in models):
             self._stop_for_unknown_model(job)
             lane.release(job)
-            return None
-        cap = self._output_cap(job)
-        able = [model for model in known if model.can_take(job, cap)]
-        if not able:
+        else:
             reason = "no model that it may use has the context or the features that it needs"
             self._settling.to_larger(job, lane, ErrorClass.UNSUPPORTED, reason)
-            return None
-        return preferred(able)
+        return None
 
     def _stop_for_unknown_model(self, job: Job) -> None:
         models = ", ".join(self._tier(job).models)

@@ -28,10 +28,13 @@ SEARCHING_PAUSE_MOST_S = 8.0
 
 def preferred(able: Sequence[ModelState]) -> ModelState | None:
     """Of models that can take a call: the first that may be asked now, else one that is not given up. None: there are none."""
-    if not able:
-        return None
-    waited_for = next((model for model in able if not model.is_given_up), able[0])
-    return next((model for model in able if model.may_be_asked), waited_for)
+    for model in able:
+        if model.may_be_asked:
+            return model
+    for model in able:
+        if not model.is_given_up:
+            return model
+    return able[0] if able else None
 
 
 class ModelState:
@@ -85,9 +88,9 @@ class ModelState:
     @property
     def may_be_asked(self) -> bool:
         """Whether it is known, and either answers or is to be tried again."""
-        if self.is_unknown or self.is_given_up:
-            return False
-        return not self.breaker.is_open or self.breaker.wait_s(self._clock.monotonic_s()) <= 0
+        if self.is_unknown or self.breaker.is_calm:
+            return not self.is_unknown
+        return not self.is_given_up and self.breaker.wait_s(self._clock.monotonic_s()) <= 0
 
     @property
     def is_held_up(self) -> bool:
@@ -152,4 +155,6 @@ class ModelState:
     @property
     def is_given_up(self) -> bool:
         """No answer for longer than the gateway's patience."""
+        if self.breaker.is_calm:
+            return False
         return self.breaker.silent_for_s(self._clock.monotonic_s()) > self.patience_s

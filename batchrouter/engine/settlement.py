@@ -19,6 +19,7 @@ class _Sampling(msgspec.Struct):
     seed: int | None = None
 
 
+_DONE = Step("done")
 _SAMPLING = msgspec.json.Decoder(_Sampling)
 
 
@@ -43,19 +44,21 @@ def settle(
 ) -> Settlement:
     """Charge the attempt, decide the step. ``now`` is UTC ISO-8601, ``jitter`` in [0, 1)."""
     cost, source = charge(outcome, model.prices, start.reserved_nano)
-    step = next_step(
-        outcome,
-        check,
-        job.history,
-        max_attempts=settings.run.max_attempts,
-        can_escalate=may_escalate(job, settings),
-        jitter=jitter,
-        outage=model.breaker.is_suspected,
-        may_differ=check is not None and check.error is ErrorClass.CHECK and may_differ(job.body),
-    )
     error = check.error if check else outcome.error
     reason = check.reason if check else outcome.message
     end = AttemptEnd(start.line, start.attempt, outcome, error, reason or None, cost, source, now)
+    step = _DONE
+    if error:
+        step = next_step(
+            outcome,
+            check,
+            job.history,
+            max_attempts=settings.run.max_attempts,
+            can_escalate=may_escalate(job, settings),
+            jitter=jitter,
+            outage=model.breaker.is_suspected,
+            may_differ=error is ErrorClass.CHECK and may_differ(job.body),
+        )
     result = None
     if step.action == "done":
         result = _result(job, start, outcome, settings, state="done", error=None, reason=None, now=now)

@@ -68,11 +68,11 @@ class Settling:
             return
         self._compare_refusals(outcome)
         self._gate.ended(job.line, made.outcome)
-        job.retry_cost = retry_cost(made.outcome.error)
-        error = settlement.end.error_class
-        outage = model.breaker.is_suspected
-        job.history = job.history.after(ErrorClass(error) if error else None, outage=outage)
         retried = settlement.step.action in ("retry", "raise_cap", "next_model", "escalate", "larger")
+        if retried:
+            error = ErrorClass(settlement.end.error_class) if settlement.end.error_class else None
+            job.retry_cost = retry_cost(made.outcome.error)
+            job.history = job.history.after(error, outage=model.breaker.is_suspected)
         self._observer.ended(job.tier, settlement.end.cost_nano, retried=retried)
         self._take(settlement, job, model, lane)
 
@@ -82,7 +82,7 @@ class Settling:
         self._alike.add(outcome.error, outcome.message)
         if self._alike.all_alike:
             self._stop.request(_refused_alike(outcome))
-        elif self._alike.decided:
+        elif self._held and self._alike.decided:
             self.release_held()
 
     def _take(self, settlement: Settlement, job: Job, model: ModelState, lane: TierLane) -> None:

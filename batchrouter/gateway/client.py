@@ -110,15 +110,17 @@ async def open_gateway(
             deadlines = Deadlines(gateway.timeout_s)
             stack.callback(deadlines.close)
             trusted = gateway.trust_reported_cost
+            endpoint = Endpoint(
+                connector,
+                address(gateway, "/chat/completions"),
+                headers_of(gateway, key, version=version),
+                proxy=gateway.proxy,
+                connect_s=connect_s(gateway),
+                response_bytes_most=int(gateway.max_response_mb * BYTES_A_MB),
+            )
+            stack.callback(endpoint.close)
             connections[name] = Connection(
-                endpoint=Endpoint(
-                    connector,
-                    address(gateway, "/chat/completions"),
-                    headers_of(gateway, key, version=version),
-                    proxy=gateway.proxy,
-                    connect_s=connect_s(gateway),
-                    response_bytes_most=int(gateway.max_response_mb * BYTES_A_MB),
-                ),
+                endpoint=endpoint,
                 redactor=Redactor(key),
                 deadlines=deadlines,
                 response_mb_most=gateway.max_response_mb,

@@ -1,6 +1,6 @@
-"""One request and its answer, over a connection of aiohttp's pool.
+"""One request and its answer, over a connection of aiohttp.
 
-aiohttp opens the connections (names, TLS, proxies, keep-alive) and reads the answers (chunks, compression, bounds). Its
+aiohttp opens the connections (names, TLS, proxies) and reads the answers (chunks, compression, bounds). Its
 session is not used for calls: it makes every request anew, where all requests to a gateway have the same head but for
 the length of their body. Here the head is made once and a request is one write, which takes a third of the time.
 """
@@ -19,6 +19,9 @@ from yarl import URL
 BROKEN = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError)
 """What a gateway and the network between can make of an exchange."""
 SWITCHING_PROTOCOLS = 101
+KEPT_S = 15.0
+"""Servers close connections that are free for long, and a request that meets the closing is lost."""
+_Free = tuple[Connection, float]
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -46,7 +49,10 @@ class Departure:
 
 
 class Endpoint:
-    """Where the calls of one gateway are posted to."""
+    """Where the calls of one gateway are posted to. Connections that are free are kept for the next call.
+
+    The one that was used last is the first to be used again, so that the others can be let go when fewer are needed.
+    """
 
     def __init__(
         self,
@@ -61,42 +67,71 @@ class Endpoint:
         self._connector = connector
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
         self._response_bytes_most = response_bytes_most
+        self._loop = asyncio.get_running_loop()
         self._connects = aiohttp.ClientRequest(
             "POST",
             url,
             headers=headers,
-            loop=asyncio.get_running_loop(),
+            loop=self._loop,
             proxy=URL(proxy) if proxy else None,
         )
         self._head = b""
+        self._free: list[_Free] = []
 
     async def post(self, body: bytes, departure: Departure) -> Reply:
         """The answer to a body; raises one of ``BROKEN`` where none came whole."""
-        connection = await self._connector.connect(self._connects, [], self._timeout)
-        self._head = self._head or _head(self._connects)  # complete once a proxy was greeted
-        is_clean = False
+        connection = self._kept() or await self._new()
         try:
             reply = await self._over(connection, body, departure)
-            transport = connection.transport
-            is_clean = reply.body is not None and transport is not None and not transport.get_write_buffer_size()
-        finally:
-            if is_clean:
-                connection.release()
-            else:
-                _abort(connection)
+        except BaseException:
+            _abort(connection)
+            raise
+        if reply.body is None or not _is_reusable(connection):
+            _abort(connection)
+        else:
+            self._free.append((connection, self._loop.time()))
         return reply
+
+    def _kept(self) -> Connection | None:
+        """A connection that still stands, if there is one; those that were free for too long are let go."""
+        while self._free:
+            connection, since_s = self._free.pop()
+            protocol = connection.protocol
+            if protocol is not None and protocol.is_connected() and self._loop.time() - since_s < KEPT_S:
+                return connection
+            connection.close()
+        return None
+
+    async def _new(self) -> Connection:
+        connection = await self._connector.connect(self._connects, [], self._timeout)
+        self._head = self._head or _head(self._connects)  # complete once a proxy was greeted
+        if connection.protocol is not None:
+            connection.protocol.set_response_params(read_until_eof=True)
+        return connection
+
+    def close(self) -> None:
+        """Let go of the connections that are free."""
+        while self._free:
+            self._free.pop()[0].close()
 
     async def _over(self, connection: Connection, body: bytes, departure: Departure) -> Reply:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(read_until_eof=True)
         departure.begin()
         transport.write(self._head + b"%d\r\n\r\n" % len(body) + body)
         message, content = await protocol.read()
         while 100 <= message.code < 200 and message.code != SWITCHING_PROTOCOLS:
             message, content = await protocol.read()
         return Reply(message.code, message.headers, await bounded(content, self._response_bytes_most))
+
+
+def _is_reusable(connection: Connection) -> bool:
+    """Whether the request left whole, the answer was read whole, and neither side wants to close."""
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None or protocol.should_close:
+        return False
+    return not transport.get_write_buffer_size()
 
 
 def _abort(connection: Connection) -> None:

@@ -48,12 +48,20 @@ SAVED = "Every answer that came is saved. Free some space, or mend the disk, and
 
 
 class _Group:
-    """Changes that are committed together, the event their authors wait for, and what is told when they are durable."""
+    """Changes that are committed together, their authors who wait, and what is told when they are durable."""
 
     def __init__(self, changes: Changes) -> None:
         self.changes = changes
-        self.committed = asyncio.Event()
+        self.waiting: list[asyncio.Future[None]] = []
+        self.has_ended = False
         self.news: list[Callable[[], None]] = []
+
+    def ended(self) -> None:
+        """They are durable, or never will be: who waits looks at the ledger's ``failure``."""
+        self.has_ended = True
+        for author in self.waiting:
+            if not author.done():
+                author.set_result(None)
 
 
 class RunLedger:
@@ -80,6 +88,7 @@ class RunLedger:
         self._ballast = ballast
         self._stop = stop
         self._group: _Group | None = None
+        self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._closing = False
         self._writing: _Group | None = None
@@ -171,11 +180,11 @@ class RunLedger:
             except Exception as error:
                 self.failure = storage_failure(self._path, error) if isinstance(error, sqlite3.Error) else error
                 if self._group:
-                    self._group.committed.set()  # its authors wait too: they find the failure
+                    self._group.ended()  # its authors wait too: they find the failure
                 raise self.failure from error
             finally:
                 self._writing = None
-                group.committed.set()
+                group.ended()
 
     def close(self) -> None:
         """No more changes will come; the writing task ends when all are written."""
@@ -224,7 +233,10 @@ class RunLedger:
         return self._group
 
     async def _durable(self, group: _Group) -> None:
-        await group.committed.wait()
+        if not group.has_ended:
+            author = self._loop.create_future()
+            group.waiting.append(author)
+            await author
         if self.failure:
             raise self.failure
 

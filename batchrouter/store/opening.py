@@ -20,7 +20,7 @@ from batchrouter.store.lock import locked
 
 BUSY_TIMEOUT_S = 10.0
 ROWS_AT_ONCE = 64
-STATEMENTS_KEPT = 48
+STATEMENTS_KEPT = 128
 """Prepared ones: each of many rows takes some 0.3 MB."""
 INTACT = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
 PRAGMAS = (

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-ROWS_A_STATEMENT = (1, 16, 64, 256, 512)
+ROWS_A_STATEMENT = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 """The largest is below SQLite's limit of bound values."""
 Row = tuple[Any, ...]
 Statement = tuple[str, list[Any], int]
@@ -23,7 +23,7 @@ _KEY = ("run", "line")
 
 def _insert(table: str, *columns: str) -> tuple[str, int]:
     quoted = ", ".join(f'"{column}"' for column in columns)
-    return f"INSERT INTO {table} ({quoted}) SELECT * FROM (VALUES {{rows}}) WHERE column1 IS NOT NULL", len(columns)
+    return f"INSERT INTO {table} ({quoted}) VALUES {{rows}}", len(columns)
 
 
 def _update(table: str, keys: Sequence[str], columns: Sequence[str], only: str) -> tuple[str, int]:
@@ -123,11 +123,11 @@ SET_POSITION = (
 def filled(statement: tuple[str, int], rows: Sequence[Row]) -> Iterator[Statement]:
     """The statement with these rows, in pieces of the sizes that are kept prepared."""
     sql, width = statement
-    for start in range(0, len(rows), ROWS_A_STATEMENT[-1]):
-        piece = rows[start : start + ROWS_A_STATEMENT[-1]]
-        size = next(size for size in ROWS_A_STATEMENT if size >= len(piece))
-        padding = (None,) * (width * (size - len(piece)))
-        yield _of_size(sql, width, size), [*chain.from_iterable(piece), *padding], len(piece)
+    start, left = 0, len(rows)
+    for size in ROWS_A_STATEMENT:
+        while left >= size:
+            yield _of_size(sql, width, size), [*chain.from_iterable(rows[start : start + size])], size
+            start, left = start + size, left - size
 
 
 @cache
