@@ -7,24 +7,29 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import re
+from typing import Any
 
+import msgspec
 import orjson
 
 from batchrouter.core.options import InputOptions
 from batchrouter.intake.messages import MessageFacts, message_facts, prompt_facts
-from batchrouter.intake.raw_object import BadLine, Spans, kind_of, read_object, read_spans
+from batchrouter.intake.raw_object import BadLine, Spans, kind_of, read_spans, read_values
 from batchrouter.intake.suggestions import did_you_mean
 from batchrouter.intake.template import Template
 
 CHAT_URL = "/v1/chat/completions"
 _OWN_KEYS = frozenset({"id", "prompt", "system", "tier", "task", "metadata", "expect", "model"})
 _OWN_KEYS_AND_MESSAGES = _OWN_KEYS | {"messages"}
+_PLAIN_BATCH_LINE = re.compile(
+    rb'\{"custom_id": ?"[^"\\]*", ?"method": ?"POST", ?"url": ?"%b", ?"body": ?(?=\{)' % re.escape(CHAT_URL).encode()
+)
 _ONLY_MODEL = frozenset({"model"})
 _ALL_OF_A_ROW = frozenset({"messages"})
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """One line, taken apart.
 
     ``values`` and ``spans`` are those of the body, but for the keys in ``dropped``; ``messages`` is the JSON of the
@@ -51,12 +56,16 @@ class EnvelopeReader:
 
     def read(self, data: bytes) -> tuple[str | None, Envelope]:
         """The id (None: the line names none) and the rest. Raises BadLine, with the id where it could be read."""
-        values, spans = read_object(data)
+        values = read_values(data)
         template = self._template
         is_batch = template is None and _is_batch(values)
-        key = self._id_field if template is not None else "custom_id" if is_batch else "id"
+        body_spans = _body_of_plain_batch_line(data) if is_batch else None
+        spans = read_spans(data, "") if body_spans is None else {}
+        key = "custom_id" if is_batch else self._id_field if template is not None else "id"
         id_ = None if key is None else _read_id(values, spans, key, required=template is not None)
         try:
+            if body_spans is not None:
+                return id_, _of_body(values["body"], body_spans)
             if template is not None:
                 return id_, self._row(template, data, values, spans)
             return id_, _batch(values, spans) if is_batch else _native(values, spans)
@@ -87,6 +96,17 @@ def _is_batch(values: dict[str, Any]) -> bool:
     return ("url" in values or "method" in values) and "prompt" not in values and "messages" not in values
 
 
+def _body_of_plain_batch_line(data: bytes) -> Spans | None:
+    """The spans of the body, where a line, known to be valid JSON, has its four keys as most have and nothing else."""
+    start = _PLAIN_BATCH_LINE.match(data)
+    if start is None:
+        return None
+    try:
+        return read_spans(data[start.end() : -1], " in body")
+    except BadLine:
+        return None
+
+
 def _batch(values: dict[str, Any], spans: Spans) -> Envelope:
     if "body" not in values:
         raise BadLine("an OpenAI batch line (it has a custom_id, method or url) needs a body")
@@ -103,20 +123,20 @@ def _batch(values: dict[str, Any], spans: Spans) -> Envelope:
     body = values["body"]
     if type(body) is not dict:
         raise BadLine(f"body must be an object, not {kind_of(body)}")
-    body_spans = read_spans(bytes(spans["body"]), " in body")
-    if "messages" not in body:
-        raise BadLine("body has no messages")
-    return Envelope(
-        values=body,
-        spans=body_spans,
-        dropped=_ONLY_MODEL,
-        messages=None,
-        facts=message_facts(body["messages"]),
+    return _of_body(
+        body,
+        read_spans(bytes(spans["body"]), " in body"),
         tier=values.get("tier"),
         task=values.get("task"),
         expect=values.get("expect"),
         metadata=_metadata(values, spans),
     )
+
+
+def _of_body(body: dict[str, Any], spans: Spans, **beside: Any) -> Envelope:
+    if "messages" not in body:
+        raise BadLine("body has no messages")
+    return Envelope(body, spans, _ONLY_MODEL, None, message_facts(body["messages"]), **beside)
 
 
 def _native(values: dict[str, Any], spans: Spans) -> Envelope:

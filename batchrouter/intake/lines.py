@@ -7,7 +7,8 @@ The reader knows at every moment how far it is: bytes, lines, blank lines, and t
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+
+import msgspec
 
 from batchrouter.core.records import Position
 from batchrouter.intake.opener import BrokenStream, InputStream
@@ -17,7 +18,7 @@ LINE_BYTES_MOST = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One line: its number (from 1), the offset of its first byte, its bytes, and the digest of them as they stand.
 
     ``data`` is without newline, carriage return and byte order mark. ``problem``: why the line cannot be a record
@@ -113,7 +114,7 @@ class LineReader:
 
     def _take(self, end: int, after: int) -> Line:
         raw = self._buffer[self._at : end]
-        offset, length = self.offset, len(raw)
+        offset, length = self._base + self._at, len(raw)
         self.line += 1
         self._at = after
         self.ended = after > end

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from batchrouter.intake.raw_object import BadLine, kind_of
@@ -14,7 +15,7 @@ _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 _MAY_LACK_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 
 
-class MessageFacts(NamedTuple):
+class MessageFacts(msgspec.Struct, frozen=True, gc=False):
     """``prompt_bytes``: UTF-8 bytes of all that the model reads, images apart; texts: those of user messages."""
 
     prompt_bytes: int
@@ -42,12 +43,14 @@ def message_facts(messages: Any, system: str | None = None) -> MessageFacts:
         raise BadLine(f"messages must be an array, not {kind_of(messages)}")
     if not messages:
         raise BadLine("messages is empty")
-    weight = 0 if system is None else utf8_length(system) + BYTES_PER_MESSAGE
+    weight = len(messages) * BYTES_PER_MESSAGE
+    if system is not None:
+        weight += utf8_length(system) + BYTES_PER_MESSAGE
     images = 0
     user_texts: list[str] = []
     for number, message in enumerate(messages, start=1):
-        text, more_weight, more_images = _one_message(message, f"message {number}")
-        weight += utf8_length(text) + more_weight + BYTES_PER_MESSAGE
+        text, more_weight, more_images = _one_message(message, number)
+        weight += more_weight + utf8_length(text)
         images += more_images
         if message["role"] == "user":
             user_texts.append(text)
@@ -55,26 +58,27 @@ def message_facts(messages: Any, system: str | None = None) -> MessageFacts:
     return MessageFacts(weight, images, last, last if len(user_texts) < 2 else "\n".join(user_texts))
 
 
-def _one_message(message: Any, where: str) -> tuple[str, int, int]:
+def _one_message(message: Any, number: int) -> tuple[str, int, int]:
     """Its text, the bytes of whatever else it holds, and its images."""
     if type(message) is not dict:
-        raise BadLine(f"{where} must be an object, not {kind_of(message)}")
+        raise BadLine(f"message {number} must be an object, not {kind_of(message)}")
     role = message.get("role")
     if type(role) is not str or not role:
-        raise BadLine(f"{where} needs a role such as 'user'")
+        raise BadLine(f"message {number} needs a role such as 'user'")
     content = message.get("content")
     others = 0
     if len(message) > 2:
+        where = f"message {number}"
         others = sum(_weight(value, where) for key, value in message.items() if key not in ("role", "content"))
     if type(content) is str:
         return content, others, 0
     if content is None:
         if not any(message.get(key) for key in _MAY_LACK_CONTENT):
-            raise BadLine(f"{where} has no content")
+            raise BadLine(f"message {number} has no content")
         return "", others, 0
     if type(content) is not list:
-        raise BadLine(f"content of {where} must be a string or an array of parts, not {kind_of(content)}")
-    text, weight, images = _parts(content, where)
+        raise BadLine(f"content of message {number} must be a string or an array of parts, not {kind_of(content)}")
+    text, weight, images = _parts(content, f"message {number}")
     return text, others + weight, images
 
 

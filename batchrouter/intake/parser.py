@@ -15,12 +15,14 @@ from batchrouter.core.settings import Settings
 from batchrouter.intake.envelope import Envelope, EnvelopeReader
 from batchrouter.intake.lines import Line
 from batchrouter.intake.messages import MessageFacts, message_facts
-from batchrouter.intake.raw_object import COMPACT_KEYS, BadLine, kind_of, read_object
+from batchrouter.intake.raw_object import COMPACT_FRAMES, BadLine, kind_of, read_object
 from batchrouter.intake.request_defaults import CAPS, Defaults, DefaultsByTask, expectation_json, is_count
 from batchrouter.intake.suggestions import did_you_mean
 
 _READ_BY_THE_MODEL = ("tools", "functions", "response_format")
+_LOOKED_INTO = frozenset({*_READ_BY_THE_MODEL, "n", "stream"})
 _NOTHING: frozenset[str] = frozenset()
+_IMAGE = frozenset({"image"})
 _PROBLEMS_MOST = 5
 _REASON_MOST = 300
 
@@ -96,38 +98,40 @@ def _one_line(reason: str) -> str:
 
 def _request(envelope: Envelope, defaults: Defaults) -> tuple[Request, frozenset[str]]:
     """The request and the names of its body's keys."""
-    values, spans, dropped = envelope.values, envelope.spans, envelope.dropped
+    values, dropped, facts = envelope.values, envelope.dropped, envelope.facts
     cap_key = _cap_key(values)
-    if cap_key is None and not spans.keys().isdisjoint(CAPS):
+    if cap_key is None and not values.keys().isdisjoint(CAPS):
         dropped = dropped.union(CAPS)  # null: as if it were not there
-    parts: list[bytes | Raw] = []
-    if envelope.messages is not None:
-        parts += (COMPACT_KEYS["messages"], envelope.messages)
-    for key, span in spans.items():
-        if key not in dropped:
-            parts += (COMPACT_KEYS[key], span)
-    keys = spans.keys() - dropped
-    keys.add("messages")
+    members = _members(envelope, dropped)
     if defaults.values:
         values, added = _with_defaults(values, dropped, defaults, cap_named=cap_key is not None)
-        for key, encoded in added.items():
-            parts += (COMPACT_KEYS[key], encoded)
-        keys.update(added)
+        members.update(added)
         cap_key = cap_key or _cap_key(values)
-    facts = envelope.facts
-    beside = 0 if keys.isdisjoint(_READ_BY_THE_MODEL) else _weight_beside_messages(parts, keys)
-    if facts.images:
-        keys.add("image")
+    frame = COMPACT_FRAMES[tuple(members)]
+    is_plain = not facts.images and frame.names.isdisjoint(_LOOKED_INTO)
     request = Request(
-        b"{" + b"".join(parts)[1:] + b"}",
-        facts.prompt_bytes + beside,
+        frame.around(members.values()),
+        facts.prompt_bytes if is_plain else facts.prompt_bytes + _weight_beside_messages(members),
         facts.images,
-        _choices(values),
+        1 if is_plain else _choices(values),
         None if cap_key is None else values[cap_key],
-        _needs(values, facts),
+        _NOTHING if is_plain else _needs(values, facts),
         _model(values),
     )
-    return request, frozenset(keys)
+    return request, frame.names | _IMAGE if facts.images else frame.names
+
+
+def _members(envelope: Envelope, dropped: frozenset[str]) -> dict[str, bytes | Raw]:
+    """What of the body is sent, by its key."""
+    members: dict[str, bytes | Raw] = {**envelope.spans}
+    for key in dropped.intersection(members):
+        del members[key]
+    return members if envelope.messages is None else {"messages": envelope.messages, **members}
+
+
+def _weight_beside_messages(members: dict[str, bytes | Raw]) -> int:
+    """The bytes of tools and schemas, which the model reads too."""
+    return sum(len(members[key]) for key in _READ_BY_THE_MODEL if key in members)
 
 
 def _with_defaults(
@@ -139,12 +143,6 @@ def _with_defaults(
         named.update(CAPS)
     merged = {**values, **{key: value for key, value in defaults.values.items() if key not in named}}
     return merged, {key: encoded for key, encoded in defaults.encoded.items() if key not in named}
-
-
-def _weight_beside_messages(parts: list[bytes | Raw], keys: set[str]) -> int:
-    """The bytes of tools and schemas, which the model reads too."""
-    wanted = [COMPACT_KEYS[key] for key in _READ_BY_THE_MODEL if key in keys]
-    return sum(len(bytes(parts[parts.index(key) + 1])) for key in wanted)
 
 
 def _cap_key(values: dict[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -36,13 +37,18 @@ class BadLine(Exception):
 
 def read_object(data: bytes) -> tuple[dict[str, Any], Spans]:
     """The values and the spans of one line. Raises BadLine where it is not one JSON object with each key once."""
+    return read_values(data), read_spans(data, "")
+
+
+def read_values(data: bytes) -> dict[str, Any]:
+    """The values of one line, whose keys may be there twice. Raises BadLine where it is not one JSON object."""
     try:
         values = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise BadLine(_syntax_reason(data, error)) from None
     if type(values) is not dict:
         raise BadLine(f"a line must be a JSON object, not {kind_of(values)}")
-    return values, read_spans(data, "")
+    return values
 
 
 def read_spans(data: bytes, where: str) -> Spans:
@@ -63,6 +69,22 @@ def kind_of(value: Any) -> str:
     return _KINDS.get(type(value), "an object")
 
 
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """What of an object's JSON follows from its keys alone: the pieces around its values, with a gap for each of them.
+
+    The pieces of a and b are ``{"a":``, gap, ``,"b":``, gap, ``}``.
+    """
+
+    names: frozenset[str]
+    pieces: tuple[bytes, ...]
+
+    def around(self, values: Iterable[bytes | msgspec.Raw]) -> bytes:
+        """The JSON of the object with these values."""
+        filled: list[bytes | msgspec.Raw] = [*self.pieces]
+        filled[1::2] = [*values]
+        return b"".join(filled)
+
+
 class _WrittenKeys(dict[str, bytes]):
     """Keys as they stand in JSON behind another member, remembered while they are few and short, as most are."""
 
@@ -77,18 +99,35 @@ class _WrittenKeys(dict[str, bytes]):
         return written
 
 
-COMPACT_KEYS = _WrittenKeys(b",", b":")
-_SPACED_KEYS = _WrittenKeys(b", ", b": ")
+class _Frames(dict[tuple[str, ...], Frame]):
+    """The frames of keys in one spacing, remembered as the keys are: most lines of a file have the same."""
+
+    def __init__(self, comma: bytes, colon: bytes) -> None:
+        super().__init__()
+        self._comma, self._written = comma, _WrittenKeys(comma, colon)
+
+    def __missing__(self, keys: tuple[str, ...]) -> Frame:
+        written = self._written
+        pieces: list[bytes] = []
+        for key in keys:
+            pieces += (written[key], b"")
+        pieces.append(b"}")
+        pieces[0] = b"{" + pieces[0].removeprefix(self._comma)
+        frame = Frame(frozenset(keys), tuple(pieces))
+        if len(keys) <= 32 and sum(map(len, keys)) <= 512 and len(self) < 1024:
+            self[keys] = frame
+        return frame
+
+
+COMPACT_FRAMES = _Frames(b",", b":")
+_SPACED_FRAMES = _Frames(b", ", b": ")
 
 
 def _is_spelled_out(data: bytes, spans: Spans) -> bool:
     """Whether the spans, put together in one of the two usual spacings, are the data: then no key was there twice."""
-    is_spaced = data[data.find(b":") + 1 : data.find(b":") + 2] == b" "
-    written, gap = (_SPACED_KEYS, 2) if is_spaced else (COMPACT_KEYS, 1)
-    parts: list[bytes | msgspec.Raw] = []
-    for key, span in spans.items():
-        parts += (written[key], span)
-    return b"{" + b"".join(parts)[gap:] + b"}" == data
+    is_spaced = data.startswith(b": ", data.find(b":"))
+    frames = _SPACED_FRAMES if is_spaced else COMPACT_FRAMES
+    return frames[tuple(spans)].around(spans.values()) == data
 
 
 def _repeated_key(data: bytes) -> str | None:

@@ -6,8 +6,9 @@ Each value is serialised once and its bytes are added to the bodies that lack it
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from batchrouter.core.checks import Expectation
@@ -21,7 +22,7 @@ CAPS = ("max_tokens", "max_completion_tokens")
 _OF_THE_RECORD = ("messages", "prompt", "system", "id", "custom_id", "tier", "task", "metadata", "expect")
 
 
-class Defaults(NamedTuple):
+class Defaults(msgspec.Struct, frozen=True, gc=False):
     """Body keys as values and as JSON, the pinned tier, and the checks as JSON."""
 
     values: dict[str, Any]

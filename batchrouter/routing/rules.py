@@ -39,21 +39,27 @@ class RuleRouter:
     def decide(self, text: RequestText) -> Decision | None:
         """The tier and the reason; None where it is left to another router."""
         last = normalized(text.last_user)
-        words = word_count(text.all_user)
-        for rule in self._own:
-            reason = rule.matches(text, last, words)
-            if reason is not None:
-                return _decision(rule.tier, reason)
+        if self._own and (decision := self._by_own_rule(text, last)):
+            return decision
         if (word := self._complex_words.first_in(last)) is not None:
             return _decision(self._complex, named(word))
         if (word := self._simple_words.first_in(last)) is not None:
             return _decision(self._simple, named(word))
         if self._only_if_sure:
             return None
+        words = word_count(text.all_user)
         counted = f"{words} {'word' if words == 1 else 'words'}"
         if words < SIMPLE_BELOW_WORDS:
             return _decision(self._simple, f"{counted}, fewer than {SIMPLE_BELOW_WORDS}")
         return _decision(self._medium, f"{counted}, no keyword")
+
+    def _by_own_rule(self, text: RequestText, last: str) -> Decision | None:
+        words = word_count(text.all_user)
+        for rule in self._own:
+            reason = rule.matches(text, last, words)
+            if reason is not None:
+                return _decision(rule.tier, reason)
+        return None
 
 
 def _decision(tier: str, reason: str) -> Decision:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 
 _BETWEEN_WORDS = r"[\W_]+"
 _STARTS_A_WORD = r"(?<![^\W_])"
 _ENDS_A_WORD = r"(?![^\W_])"
+_SHAPES = bytes(ord(" " if chr(character).isspace() else "x") for character in range(256))
+"""What each ASCII character is to a count of words."""
 
 
 def normalized(text: str) -> str:
@@ -24,7 +27,10 @@ def normalized(text: str) -> str:
 
 def word_count(text: str) -> int:
     """How many words a text has: runs of anything but white space."""
-    return len(text.split())
+    if not text.isascii():
+        return len(text.split())
+    shape = text.encode().translate(_SHAPES)
+    return shape.count(b" x") + shape.startswith(b"x")
 
 
 class Keywords:
@@ -42,7 +48,7 @@ class Keywords:
     def first_in(self, normalized_text: str) -> str | None:
         """The keyword that comes first in a normalised text, as it was given; None: there is none."""
         first, end = None, len(normalized_text)
-        for beginning, pattern, keyword in self._sought:
+        for beginning, pattern, keyword in [sought for sought in self._sought if sought[0] in normalized_text]:
             at = normalized_text.find(beginning, 0, end)
             while at >= 0 and pattern.match(normalized_text, at) is None:
                 at = normalized_text.find(beginning, at + 1, end)
@@ -51,6 +57,7 @@ class Keywords:
         return first
 
 
+@cache
 def named(keyword: str) -> str:
     """``the word 'debug'`` or ``the phrase 'yes or no'``."""
     return f"the {'phrase' if len(keyword.split()) > 1 else 'word'} {keyword!r}"

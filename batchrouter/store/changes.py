@@ -70,26 +70,27 @@ class Changes:
         self.intake.append((SET_POSITION, position, 1))
 
     def _add_record(self, record: Record, decision: Decision | None) -> None:
+        run, line = self.run, record.line
         tier = decision.tier if decision else None
-        key = (self.run, record.line)
-        self.records.append((*key, record.id, record.task, "queued", tier, record.offset, record.digest))
+        self.records.append((run, line, record.id, record.task, "queued", tier, record.offset, record.digest))
         request = record.request
         self.requests.append(
             (
-                *key,
+                run,
+                line,
                 _text(request.body),
                 request.prompt_bytes,
                 request.images,
                 request.choices,
                 request.max_output_tokens,
-                ",".join(sorted(request.needs)),
+                ",".join(sorted(request.needs)) if request.needs else "",
                 request.requested_model,
                 _text(record.metadata),
                 _text(record.expect),
             )
         )
         if decision:
-            self.decisions.append((*key, *_decision_columns(decision)))
+            self.decisions.append(_decision_row(run, line, decision))
 
     def _add_rejection(self, line: Rejection, now: str) -> None:
         key = (self.run, line.line)
@@ -183,7 +184,7 @@ class Changes:
     def decide(self, decided: Decided, now: str) -> None:
         """A queued record whose tier was open."""
         line, decision, about = decided.line, decided.decision, decided.about
-        self.decided.append((self.run, line, *_decision_columns(decision)))
+        self.decided.append(_decision_row(self.run, line, decision))
         self.moved[line] = (self.run, line, decision.tier)
         if about:
             kind = (about.key, about.kind, about.task)
@@ -214,8 +215,8 @@ class Changes:
         yield from self.intake
 
 
-def _decision_columns(decision: Decision) -> Row:
-    return decision.tier, decision.router, decision.reason, decision.origin
+def _decision_row(run: int, line: int, decision: Decision) -> Row:
+    return run, line, decision.tier, decision.router, decision.reason, decision.origin
 
 
 def _result_columns(result: ResultRow) -> Row:

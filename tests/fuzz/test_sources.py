@@ -79,7 +79,7 @@ def lines_in(stored: bytes, suffix: str) -> tuple[list[tuple[int, int, bytes]], 
         stream.close()
     assert all(line.problem is None for line in found[:-1])
     problem = found[-1].problem if found else None
-    return [line[:3] for line in found if line.problem is None], problem
+    return [(line.number, line.offset, line.data) for line in found if line.problem is None], problem
 
 
 @THOROUGH

@@ -50,7 +50,7 @@ def lines_of(reader: LineReader) -> list[Line]:
 )
 def test_lines_and_offsets(data: bytes, lines: list) -> None:
     reader = reader_of(data)
-    assert [line[:3] for line in lines_of(reader)] == lines
+    assert [(line.number, line.offset, line.data) for line in lines_of(reader)] == lines
     assert reader.offset == len(data)
     assert reader.ended == (data.endswith(b"\n") or not data)
 

@@ -241,3 +241,27 @@ def test_a_key_that_is_there_twice_is_always_noticed(members: list, colon: str, 
     else:
         assert isinstance(parsed, Rejection)
         assert "is there twice" in parsed.reason
+
+
+@given(
+    st.lists(st.tuples(KEYS | st.sampled_from(['"body"', '"metho\\u0064"', '"url"']), VALUES), max_size=2),
+    st.lists(st.tuples(KEYS, VALUES), max_size=3),
+    st.sampled_from([(",", ":"), (", ", ": "), (",", ": "), (" ,", ":")]),
+)
+def test_a_key_of_a_batch_line_that_is_there_twice_is_always_noticed(beside: list, inside: list, signs: tuple) -> None:
+    comma, colon = signs
+    body = "{" + comma.join(key + colon + value for key, value in [*inside, ('"messages"', HI[11:].decode())]) + "}"
+    own = [('"custom_id"', '"a"'), ('"method"', '"POST"'), ('"url"', '"/v1/chat/completions"'), ('"body"', body)]
+    parsed = parse(("{" + comma.join(key + colon + value for key, value in own + beside) + "}").encode())
+    in_line, in_body = [[json.loads(key) for key, _ in members] for members in (own + beside, inside)]
+    if len(set(in_line)) < len(in_line):
+        assert isinstance(parsed, Rejection)
+        assert parsed.reason.endswith("is there twice")
+    elif len(set(in_body)) < len(in_body):
+        assert isinstance(parsed, Rejection)
+        assert parsed.reason.endswith("is there twice in body")
+    else:
+        assert isinstance(parsed, Record)
+        assert all(
+            f"{json.dumps(json.loads(key))}:{value.strip()}".encode() in parsed.request.body for key, value in inside
+        )
