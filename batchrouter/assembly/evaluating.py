@@ -122,7 +122,7 @@ class Evaluator:
                 desk.connection, desk.path, asked_settings, gateway, desk.observer, desk.clock, self._options.grace_s
             )
             async with workplace.open(stored.run, invocation, calls_most=AT_ONCE, clear_requests=False) as context:
-                sent = await recently_sent(desk.connection, desk.clock.utc())
+                sent = await recently_sent(desk.connection, asked_settings, desk.clock.utc())
                 comparing = Comparing(context, wiring.asking(context, sent=sent), judge=judge)
                 try:
                     await _work(comparing, left, context.stop)
