@@ -10,6 +10,7 @@ from functools import partial
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.desk import Desk
+from batchrouter.assembly.finishing import gateway_of
 from batchrouter.assembly.session import cause_of, recently_sent
 from batchrouter.assembly.workplace import Workplace
 from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit
@@ -106,7 +107,7 @@ class Evaluator:
         self, evaluation: int, stored: RunRow, settings: Settings, judge: str | None, left: Sequence[Comparison]
     ) -> RunEnd:
         desk = self._desk
-        async with desk.open_gateway(settings, demo=stored.demo) as (asked_settings, gateway):
+        async with gateway_of(desk, settings, demo=stored.demo) as (asked_settings, gateway):
             name_run(desk.path, stored.run)
             invocation, lost = await runs.begin_beside(
                 desk.connection,
