@@ -23,10 +23,16 @@ def load_engine_beside() -> None:
 
     The interpreter is free while the input is hashed, and while certificates are read.
     """
-    from importlib import import_module  # noqa: PLC0415
     from threading import Thread  # noqa: PLC0415
 
-    Thread(target=import_module, args=("batchrouter.assembly.finishing",)).start()
+    Thread(target=_load_engine).start()
+
+
+def _load_engine() -> None:
+    from importlib import import_module  # noqa: PLC0415
+
+    import_module("batchrouter.assembly.finishing")
+    gc.freeze()
 
 
 def run_to_end(main: Coroutine[Any, Any, T]) -> T:

@@ -195,7 +195,7 @@ def estimate(
 def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) -> T:
     """Do the work while its progress, which it is given as ``observer``, is shown on stderr.
 
-    It names its function of ``api``, and so has loaded it, before the garbage collector is told what stays.
+    It names its function of ``api``, and so has loaded it: the engine is loaded next, beside the work.
     """
     from batchrouter.reporting.live import shown  # noqa: PLC0415
     from batchrouter.reporting.progress import Progress  # noqa: PLC0415
