@@ -42,6 +42,14 @@ async def test_status_needs_neither_a_client_nor_a_configuration(tmp_path: Path)
     assert not names & HEAVY
 
 
+def test_what_compares_an_input_needs_neither_the_engine_nor_a_client(tmp_path: Path) -> None:
+    program = "import sys; from batchrouter.api.working import resume, run; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    names = set(ended.stdout.split())
+    assert "batchrouter.assembly.finding" in names
+    assert not names & {"aiohttp", "batchrouter.engine.pipeline", "batchrouter.reporting.figures"}
+
+
 def test_a_run_has_loaded_what_it_needs_before_the_garbage_collector_is_told_what_stays(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
     program = """
