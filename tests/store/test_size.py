@@ -8,7 +8,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from batchrouter.assembly.session import recently_sent
+from batchrouter.assembly.session import recently_sent, with_a_rate
 from batchrouter.core.settings import Settings
 from batchrouter.reporting import figures
 from batchrouter.store import runs
@@ -76,7 +76,7 @@ def limited(**limits: int) -> Settings:
 
 
 async def last_minute(connection: aiosqlite.Connection) -> None:
-    assert len(await recently_sent(connection, limited(rpm=500), A_MINUTE_LATER)) == OPEN_CALLS
+    assert len(await recently_sent(connection, with_a_rate(limited(rpm=500)), A_MINUTE_LATER)) == OPEN_CALLS
 
 
 async def first_page(connection: aiosqlite.Connection) -> None:
@@ -102,6 +102,6 @@ async def test_calls_of_the_last_minute_are_not_read_for_models_without_a_rate(d
     connection = await connect_writer(databases[0])
     steps = Steps()
     await connection.set_progress_handler(steps, 1)
-    assert await recently_sent(connection, limited(concurrency=500), A_MINUTE_LATER) == []
+    assert await recently_sent(connection, with_a_rate(limited(concurrency=500)), A_MINUTE_LATER) == []
     assert steps.taken == 0
     await connection.close()
