@@ -12,7 +12,7 @@ from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer
 from batchrouter.store import runs
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 
 if TYPE_CHECKING:
     from batchrouter.reporting.figures import RunReport

@@ -25,7 +25,7 @@ from batchrouter.quality.sampling import Stratum, allocate, draw
 from batchrouter.store import evaluations, runs
 from batchrouter.store.evaluations import EvaluationKey
 from batchrouter.store.lock import name_run
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 from batchrouter.store.runs import RunRow
 
 EXACT = "exact"

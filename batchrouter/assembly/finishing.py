@@ -21,7 +21,7 @@ from batchrouter.core.version import VERSION
 from batchrouter.gateway import open_gateway, read_keys
 from batchrouter.ports import Gateway, RunEnd
 from batchrouter.reporting import export, figures
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 
 
 async def finish(desk: Desk, plan: Plan) -> figures.RunReport:

@@ -34,12 +34,12 @@ def test_a_help_text_loads_neither_a_client_nor_a_configuration(arguments: list[
     assert not loaded(arguments, tmp_path) & {*HEAVY, "rich", "aiosqlite", "asyncio"}
 
 
-async def test_status_needs_neither_a_client_nor_a_configuration(tmp_path: Path) -> None:
+async def test_status_needs_neither_a_client_nor_a_configuration_nor_an_event_loop(tmp_path: Path) -> None:
     async with open_writer(tmp_path / "runs.db", "2026-01-01T00:00:00.000Z"):
         pass
     names = loaded(["status", "--db", "runs.db"], tmp_path)
     assert "sqlite3" in names
-    assert not names & HEAVY
+    assert not names & {*HEAVY, "aiosqlite", "asyncio"}
 
 
 def test_what_compares_an_input_needs_neither_the_engine_nor_a_client(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from batchrouter.assembly.session import recently_sent, with_a_rate
 from batchrouter.core.settings import Settings
 from batchrouter.reporting import figures
 from batchrouter.store import runs
-from batchrouter.store.opening import connect_writer, open_reader
+from batchrouter.store.opening import connect_writer
 from batchrouter.store.queue import QUEUED_RECORDS
+from batchrouter.store.reading import open_reader
 from tests.store.filled import fill
 
 SIZES = (1_000, 10_000)
