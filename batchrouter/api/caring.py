@@ -11,7 +11,8 @@ from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
 from batchrouter.reporting import figures
 from batchrouter.store import decisions, purging
-from batchrouter.store.opening import open_reader, open_writer
+from batchrouter.store.opening import open_writer
+from batchrouter.store.reading import open_reader
 
 
 async def purge(

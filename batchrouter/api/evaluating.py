@@ -18,7 +18,7 @@ from batchrouter.quality.measuring import Sampled, agreement, in_words, measured
 from batchrouter.reporting import figures, pairs
 from batchrouter.reporting.export import spare_sources
 from batchrouter.store import evaluations
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 
 
 async def evaluate(

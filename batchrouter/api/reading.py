@@ -9,7 +9,7 @@ from batchrouter.assembly import looking_on
 from batchrouter.core.records import Result
 from batchrouter.reporting import export as exporting
 from batchrouter.reporting import figures
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 
 
 def status(db: Path) -> list[figures.RunStatus]:

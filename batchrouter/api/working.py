@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
@@ -10,9 +11,11 @@ from batchrouter.core.errors import InputUnfit
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer
-from batchrouter.reporting import figures
 from batchrouter.store import runs
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
+
+if TYPE_CHECKING:
+    from batchrouter.reporting.figures import RunReport
 
 
 async def run(
@@ -23,7 +26,7 @@ async def run(
     input_options: InputOptions = InputOptions(),
     options: RunOptions = RunOptions(),
     observer: Observer | None = None,
-) -> figures.RunReport:
+) -> RunReport:
     """Start the run that this input means, or go on with it; the same call every night.
 
     ``source`` is a path, or ``-`` for stdin (which needs ``options.name``). The report's ``exit_code`` is that of the
@@ -40,17 +43,16 @@ async def resume(
     settings: Settings,
     options: RunOptions = RunOptions(),
     observer: Observer | None = None,
-) -> figures.RunReport:
+) -> RunReport:
     """Go on with a run (number, name or ``latest``) without naming its input."""
-    with open_reader(db) as reader:
-        number = figures.find_run(reader, run)
+    number = _number_of(db, run)
     async with open_desk(db, settings, options, observer) as desk:
         return await desk.finish(await desk.finder.by_number(number))
 
 
 async def resume_all(
     *, db: Path, settings: Settings, options: RunOptions = RunOptions(), observer: Observer | None = None
-) -> list[figures.RunReport]:
+) -> list[RunReport]:
     """Go on with every run that stopped, oldest first; the first that stops again ends it."""
     with open_reader(db):
         pass
@@ -73,10 +75,9 @@ async def retry(
     which: RetrySelection = RetrySelection(),
     queue_only: bool = False,
     observer: Observer | None = None,
-) -> tuple[int, figures.RunReport | None]:
+) -> tuple[int, RunReport | None]:
     """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report)."""
-    with open_reader(db) as reader:
-        number = figures.find_run(reader, run)
+    number = _number_of(db, run)
     async with open_desk(db, settings, options, observer) as desk:
         queued, purged = await runs.queue_again(desk.connection, number, which)
         if purged:
@@ -84,6 +85,13 @@ async def retry(
         if queue_only or not queued:
             return queued, None
         return queued, await desk.finish(await desk.finder.by_number(number))
+
+
+def _number_of(db: Path, run: str) -> int:
+    from batchrouter.reporting.figures import find_run  # noqa: PLC0415 - `run` needs figures at its end only
+
+    with open_reader(db) as reader:
+        return find_run(reader, run)
 
 
 def _tell_purged(purged: int, queued: int, observer: Observer) -> None:

@@ -10,7 +10,8 @@ from functools import partial
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.desk import Desk
-from batchrouter.assembly.session import cause_of, recently_sent
+from batchrouter.assembly.finishing import gateway_of
+from batchrouter.assembly.session import cause_of, recently_sent, with_a_rate
 from batchrouter.assembly.workplace import Workplace
 from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit
 from batchrouter.core.options import EvaluationOptions
@@ -24,7 +25,7 @@ from batchrouter.quality.sampling import Stratum, allocate, draw
 from batchrouter.store import evaluations, runs
 from batchrouter.store.evaluations import EvaluationKey
 from batchrouter.store.lock import name_run
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 from batchrouter.store.runs import RunRow
 
 EXACT = "exact"
@@ -106,7 +107,7 @@ class Evaluator:
         self, evaluation: int, stored: RunRow, settings: Settings, judge: str | None, left: Sequence[Comparison]
     ) -> RunEnd:
         desk = self._desk
-        async with desk.open_gateway(settings, demo=stored.demo) as (asked_settings, gateway):
+        async with gateway_of(desk, settings, demo=stored.demo) as (asked_settings, gateway):
             name_run(desk.path, stored.run)
             invocation, lost = await runs.begin_beside(
                 desk.connection,
@@ -122,7 +123,7 @@ class Evaluator:
                 desk.connection, desk.path, asked_settings, gateway, desk.observer, desk.clock, self._options.grace_s
             )
             async with workplace.open(stored.run, invocation, calls_most=AT_ONCE, clear_requests=False) as context:
-                sent = await recently_sent(desk.connection, desk.clock.utc())
+                sent = await recently_sent(desk.connection, with_a_rate(asked_settings), desk.clock.utc())
                 comparing = Comparing(context, wiring.asking(context, sent=sent), judge=judge)
                 try:
                     await _work(comparing, left, context.stop)

@@ -15,7 +15,7 @@ from batchrouter.core.settings import Settings
 from batchrouter.core.surroundings import unbounded_findings
 from batchrouter.gateway import check_gateways, read_key
 from batchrouter.intake import configuration
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 from batchrouter.store.verification import violations
 
 

@@ -18,7 +18,7 @@ from batchrouter.core.settings import Settings
 from batchrouter.intake.source import FileSource
 from batchrouter.ports import Clock, Observer
 from batchrouter.store import runs
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 from batchrouter.store.runs import RunRow
 
 STDIN = "-"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from batchrouter.reporting import figures
 from batchrouter.store.lock import run_at_work
-from batchrouter.store.opening import open_reader
+from batchrouter.store.reading import open_reader
 
 INTERRUPTED = "interrupted"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -130,7 +131,7 @@ class Session:
             concurrency=self._options.concurrency,
             up_to_line=up_to_line,
             duration_s=seconds_left(self._options, datetime.now(UTC)),
-            sent=await recently_sent(self._connection, self._clock.utc()),
+            sent=await recently_sent(self._connection, with_a_rate(context.settings), self._clock.utc()),
         )
         end = await pipeline.execute()
         self._found_limits = pipeline.found_limits
@@ -189,12 +190,19 @@ class Session:
             await runs.end(self._connection, run, code, str(error)[:500], now=self._clock.utc())
 
 
-async def recently_sent(connection: WritingConnection, now: str) -> list[Sent]:
-    """The calls of the last minute before ``now`` (UTC), which count against the limits still."""
+def with_a_rate(settings: Settings) -> list[str]:
+    """The models for which calls of an earlier process count: others may have had hundreds of thousands."""
+    return [name for name, model in settings.model.items() if model.rpm or model.tpm]
+
+
+async def recently_sent(connection: WritingConnection, models: Collection[str], now: str) -> list[Sent]:
+    """The calls of these models in the last minute before ``now`` (UTC), which count against their limits still."""
+    if not models:
+        return []
     then = datetime.fromisoformat(now)
     return [
         Sent(model, max(0.0, (then - datetime.fromisoformat(at)).total_seconds()), tokens)
-        for model, at, tokens in await runs.recently_sent(connection, _ago(now, WINDOW_S))
+        for model, at, tokens in await runs.recently_sent(connection, _ago(now, WINDOW_S), models)
     ]
 
 

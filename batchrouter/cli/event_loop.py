@@ -18,12 +18,21 @@ GC_THRESHOLDS = (50_000, 20, 100)
 OPEN_FILES = 10_240
 
 
-def load_client_beside() -> None:
-    """Begin to load the HTTP client in a thread: with it come the certificates, and the interpreter is free meanwhile."""
-    from importlib import import_module  # noqa: PLC0415
+def load_engine_beside() -> None:
+    """Begin to load the engine and the HTTP client in a thread, when nothing else is to be loaded before the comparison.
+
+    The interpreter is free while the input is hashed, and while certificates are read.
+    """
     from threading import Thread  # noqa: PLC0415
 
-    Thread(target=import_module, args=("batchrouter.gateway",)).start()
+    Thread(target=_load_engine).start()
+
+
+def _load_engine() -> None:
+    from importlib import import_module  # noqa: PLC0415
+
+    import_module("batchrouter.assembly.finishing")
+    gc.freeze()
 
 
 def run_to_end(main: Coroutine[Any, Any, T]) -> T:

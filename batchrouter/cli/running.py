@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchrouter.cli.event_loop import load_client_beside, run_quickly, run_to_end
+from batchrouter.cli.event_loop import load_engine_beside, run_quickly, run_to_end
 from batchrouter.cli.exits import after_a_run
 from batchrouter.cli.options import Common, common_options, input_options, router_option, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
@@ -58,7 +58,6 @@ def run(
     needed = [Path(source), db, *(Path(f"{db}{ending}") for ending in BESIDE_A_DATABASE)]
     if options.output and options.output.resolve() in [path.resolve() for path in needed]:
         raise click.BadParameter("this is the input, or the database", param_hint="--output")
-    load_client_beside()
     settings = api.load_settings(common.config, budget=budget, router=router)
     report = _followed(
         common,
@@ -89,7 +88,6 @@ def resume(
     """
     from batchrouter import api  # noqa: PLC0415
 
-    load_client_beside()
     settings = api.load_settings(common.config, budget=budget)
     db = common.database()
     if not all_runs:
@@ -145,7 +143,6 @@ def retry(
     """
     from batchrouter import api  # noqa: PLC0415
 
-    load_client_beside()
     which = RetrySelection(statuses, error_classes, tasks, ids, tier)
     settings, db = api.load_settings(common.config, budget=budget), common.database()
     queued, report = _followed(
@@ -198,10 +195,12 @@ def estimate(
 def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) -> T:
     """Do the work while its progress, which it is given as ``observer``, is shown on stderr.
 
-    It names its function of ``api``, and so has loaded it, before the garbage collector is told what stays.
+    It names its function of ``api``, and so has loaded it: the engine is loaded next, beside the work.
     """
     from batchrouter.reporting.live import shown  # noqa: PLC0415
     from batchrouter.reporting.progress import Progress  # noqa: PLC0415
+
+    load_engine_beside()
 
     async def follow() -> T:
         progress = Progress(currency=currency)

@@ -18,6 +18,8 @@ from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Job, Ledger, Purpose
 
 PAGE_RECORDS = 256
+FIRST_PAGE_RECORDS = 32
+"""The first calls leave while the next page is read: each opens a connection, and hundreds at once hold up all."""
 WAITING_MOST = 1_000
 MISSES_MOST = 100
 """Records in a row that do not fit into the budget before a lane is parked."""
@@ -115,13 +117,14 @@ class TierLane:
             self._dry = True
             if self._last_let_go > self._cursor:
                 await self._ledger.flush()
-            jobs = await self._ledger.queued(self.tier, self._cursor, self._up_to_line, PAGE_RECORDS, self._purpose)
+            most = PAGE_RECORDS if self._cursor else FIRST_PAGE_RECORDS
+            jobs = await self._ledger.queued(self.tier, self._cursor, self._up_to_line, most, self._purpose)
             taken, self._claimed_while_fetching = before | self._claimed_while_fetching, None
             for job in jobs:
                 self._cursor = job.line
                 if job.line not in taken and not self._parked:
                     self._sort_in(job)
-            if len(jobs) == PAGE_RECORDS:
+            if len(jobs) == most:
                 self._dry = False
             elif self._rewind_to is not None:
                 self._cursor = min(self._cursor, self._rewind_to)  # it may be a row that was not there yet

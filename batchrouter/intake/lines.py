@@ -14,6 +14,8 @@ from batchrouter.core.records import Position
 from batchrouter.intake.opener import BrokenStream, InputStream
 
 BLOCK_BYTES = 256 * 1024
+PREFIX_BLOCK_BYTES = 4 * 1024 * 1024
+"""Each block waits for the interpreter twice, which is busy with imports meanwhile."""
 LINE_BYTES_MOST = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
@@ -78,10 +80,12 @@ class LineReader:
 
         After False the reader is of no more use. A newline that a last line has got since then is skipped too.
         """
-        while self.offset < stored.offset:
-            if self._at == len(self._buffer) and not self._fill():
+        while missing := stored.offset - self.offset:
+            piece = self._read(min(missing, PREFIX_BLOCK_BYTES))
+            if not piece:
                 return False
-            self._at = min(len(self._buffer), self._at + stored.offset - self.offset)
+            self._sha.update(piece)
+            self._base += len(piece)
         self.line, self.blank, self.ended = stored.line, stored.blank, stored.ended
         if self.position().digest != stored.digest:
             return False

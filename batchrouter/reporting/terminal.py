@@ -12,13 +12,13 @@ from typing import IO, TYPE_CHECKING
 from batchrouter.core.findings import Finding
 from batchrouter.core.money import NANO, format_amount
 from batchrouter.core.records import Decision
-from batchrouter.reporting.figures import RememberedDecision, RunStatus, RunSummary, Summary, TierSummary
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from batchrouter.reporting.console import StreamConsole
     from batchrouter.reporting.estimate import Estimate, EstimateRow  # it needs the configuration
+    from batchrouter.reporting.figures import RememberedDecision, RunStatus, RunSummary, Summary, TierSummary
 
 ERROR_LENGTH_MOST = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

@@ -37,7 +37,8 @@ from batchrouter.ports import (
 from batchrouter.store import runs
 from batchrouter.store.ballast import Ballast
 from batchrouter.store.changes import Changes
-from batchrouter.store.opening import WritingConnection, reading_beside, storage_failure
+from batchrouter.store.failures import storage_failure
+from batchrouter.store.opening import WritingConnection, reading_beside
 from batchrouter.store.queue import QUEUED_RECORDS, job_of
 from batchrouter.store.rescue import is_written, reopened
 from batchrouter.store.reuse import REUSABLE, reusable_of

@@ -1,28 +1,27 @@
-"""Opening the database: one writing connection a process, and read-only ones for everybody else."""
+"""Opening the database for an event loop: one writing connection a process, and a read-only one beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import aiosqlite
 
-from batchrouter.core.errors import BatchRouterError, DatabaseUnfit, InputMissing, StorageFailed
+from batchrouter.core.errors import DatabaseUnfit
 from batchrouter.store import migrations
+from batchrouter.store.failures import storage_errors
 from batchrouter.store.lock import locked
+from batchrouter.store.reading import BUSY_TIMEOUT_S, read_as_it_is, read_only_address
 
-BUSY_TIMEOUT_S = 10.0
 ROWS_AT_ONCE = 64
 STATEMENTS_KEPT = 128
 """Prepared ones: each of many rows takes some 0.3 MB."""
-INTACT = "What was committed is intact. Free some space, or mend the disk, and start the same command again."
 PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
@@ -71,14 +70,14 @@ async def _pending(connection: aiosqlite.Connection) -> list[migrations.Migratio
     async with connection.execute("PRAGMA database_list") as cursor:
         row = await cursor.fetchone()
     path = Path(row[2]) if row else Path()
-    with _reading(path) as reader:
+    with read_as_it_is(path) as reader:
         return migrations.pending(reader, migrations.shipped())
 
 
 @asynccontextmanager
 async def reading_beside(path: Path) -> AsyncIterator[aiosqlite.Connection]:
     """A read-only connection for queries beside the writer's work."""
-    connection = await _connect(_read_only(path), isolation_level=None, uri=True)
+    connection = await _connect(read_only_address(path), isolation_level=None, uri=True)
     try:
         yield connection
     finally:
@@ -102,56 +101,3 @@ def _create_private(path: Path) -> None:
     except FileExistsError:
         if path.is_dir():
             raise DatabaseUnfit(f"{path} is a folder", "Give --db the name of a file.") from None
-
-
-@contextmanager
-def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection with rows by name; never creates a file, never harms a run that is writing."""
-    if not path.is_file():
-        raise InputMissing(f"there is no database {path}", "Name it with --db; `batchrouter run` makes one.")
-    with storage_errors(path), _reading(path) as connection:
-        if missing := migrations.pending(connection, migrations.shipped()):
-            raise DatabaseUnfit(
-                f"{path} lacks migration {missing[0].number:04d}",
-                "It was made by an older version, or its first run never began: `batchrouter run` or `resume` mends it.",
-            )
-        yield connection
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(_read_only(path), uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    try:
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA query_only = ON")
-        yield connection
-    finally:
-        connection.close()
-
-
-def _read_only(path: Path) -> str:
-    return f"file:{quote(str(path))}?mode=ro"
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk say into what a person can do about it."""
-    try:
-        yield
-    except BatchRouterError:
-        raise
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
-        raise  # our own mistake, not the disk's
-    except sqlite3.DatabaseError as error:
-        if "not a database" in str(error):
-            raise DatabaseUnfit(f"{path} is not an SQLite database", "Choose another --db.") from error
-        raise storage_failure(path, error) from error
-    except OSError as error:
-        if error.filename is None or Path(os.fsdecode(error.filename)) != path:
-            raise
-        raise storage_failure(path, error) from error
-
-
-def storage_failure(path: Path, error: Exception, hint: str = INTACT) -> StorageFailed:
-    """The error of a write that did not happen, with the way on."""
-    return StorageFailed(f"writing {path} failed: {error}", hint)

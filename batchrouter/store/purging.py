@@ -15,7 +15,7 @@ from pathlib import Path
 import aiosqlite
 
 from batchrouter.core.errors import Interrupted, StorageFailed
-from batchrouter.store.opening import storage_errors
+from batchrouter.store.failures import storage_errors
 
 PURGED = "purged"
 """Stands where an error's text was: such texts quote answers and requests."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,16 +210,20 @@ async def spent_nano(connection: aiosqlite.Connection, run: int) -> int:
     return int(spent)
 
 
-async def recently_sent(connection: aiosqlite.Connection, since: str) -> list[tuple[str, str, int]]:
-    """(model, UTC time, tokens) of the calls of all runs that may have been sent since then, the oldest first.
+async def recently_sent(
+    connection: aiosqlite.Connection, since: str, models: Collection[str]
+) -> list[tuple[str, str, int]]:
+    """(model, UTC time, tokens) of all runs' calls of these models that may have been sent since then, oldest first.
 
     A call whose process died may have been sent at any time up to now.
     """
     sql = (
         "SELECT model, strftime('%Y-%m-%dT%H:%M:%fZ', ended_at, '-' || (coalesce(latency_ms, 0) / 1000.0) || ' seconds'),"
-        " coalesce(input_tokens + output_tokens, output_cap) FROM attempts WHERE ended_at >= ? AND state <> 'not_sent' ORDER BY 2"
+        " coalesce(input_tokens + output_tokens, output_cap) FROM attempts WHERE ended_at >= ? AND state <> 'not_sent'"
+        " AND model IN (SELECT value FROM json_each(?)) ORDER BY 2"
     )
-    return [(row[0], row[1], row[2]) for row in await connection.execute_fetchall(sql, (since,))]
+    values = (since, json.dumps(list(models), ensure_ascii=False))
+    return [(row[0], row[1], row[2]) for row in await connection.execute_fetchall(sql, values)]
 
 
 async def counts(connection: aiosqlite.Connection, run: int) -> list[tuple[str, str, int]]:

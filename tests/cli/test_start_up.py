@@ -34,12 +34,20 @@ def test_a_help_text_loads_neither_a_client_nor_a_configuration(arguments: list[
     assert not loaded(arguments, tmp_path) & {*HEAVY, "rich", "aiosqlite", "asyncio"}
 
 
-async def test_status_needs_neither_a_client_nor_a_configuration(tmp_path: Path) -> None:
+async def test_status_needs_neither_a_client_nor_a_configuration_nor_an_event_loop(tmp_path: Path) -> None:
     async with open_writer(tmp_path / "runs.db", "2026-01-01T00:00:00.000Z"):
         pass
     names = loaded(["status", "--db", "runs.db"], tmp_path)
     assert "sqlite3" in names
-    assert not names & HEAVY
+    assert not names & {*HEAVY, "aiosqlite", "asyncio"}
+
+
+def test_what_compares_an_input_needs_neither_the_engine_nor_a_client(tmp_path: Path) -> None:
+    program = "import sys; from batchrouter.api.working import resume, run; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    names = set(ended.stdout.split())
+    assert "batchrouter.assembly.finding" in names
+    assert not names & {"aiohttp", "batchrouter.engine.pipeline", "batchrouter.reporting.figures"}
 
 
 def test_a_run_has_loaded_what_it_needs_before_the_garbage_collector_is_told_what_stays(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ async def test_each_record_ends_once_whatever_is_retried_moved_or_let_go(
     sys.stdout.write(f"seed {seed}\n")
     chance = random.Random(seed)
     monkeypatch.setattr(lanes, "PAGE_RECORDS", chance.choice([1, 2, 5, 50]))
+    monkeypatch.setattr(lanes, "FIRST_PAGE_RECORDS", chance.choice([1, 2, 50]))
     monkeypatch.setattr(lanes, "WAITING_MOST", chance.choice([0, 1, 3, 100]))
     rows, stop, clock = Rows(chance), Stop(), LoopClock()
     gate = RetryGate(stop)

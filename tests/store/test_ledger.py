@@ -20,8 +20,9 @@ from batchrouter.store import rescue, runs
 from batchrouter.store.ballast import ballast_beside
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger, open_ledger
-from batchrouter.store.opening import connect_writer, open_reader, open_writer
+from batchrouter.store.opening import connect_writer, open_writer
 from batchrouter.store.queue import QUEUED_RECORDS
+from batchrouter.store.reading import open_reader
 from batchrouter.store.verification import violations
 
 NOW = "2026-01-01T00:00:00.000Z"

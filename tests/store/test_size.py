@@ -8,15 +8,20 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
+from batchrouter.assembly.session import recently_sent, with_a_rate
+from batchrouter.core.settings import Settings
 from batchrouter.reporting import figures
 from batchrouter.store import runs
-from batchrouter.store.opening import connect_writer, open_reader
+from batchrouter.store.opening import connect_writer
 from batchrouter.store.queue import QUEUED_RECORDS
+from batchrouter.store.reading import open_reader
 from tests.store.filled import fill
 
 SIZES = (1_000, 10_000)
 OPEN_CALLS = 7
+MODEL = "openai/gpt-4o-mini"
 LATER = "2026-01-01T00:00:01.000Z"
+A_MINUTE_LATER = "2026-01-01T00:01:01.000Z"
 
 
 class Steps:
@@ -63,8 +68,16 @@ async def spent(connection: aiosqlite.Connection) -> None:
     assert await runs.spent_nano(connection, 1) > 0
 
 
+def limited(**limits: int) -> Settings:
+    tiers = {"simple": {"models": [MODEL]}}
+    model = {MODEL: {"input": 1, "output": 1, **limits}}
+    return Settings.model_validate(
+        {"tiers": ["simple"], "gateway": {"default": {"base_url": "http://x"}}, "tier": tiers, "model": model}
+    )
+
+
 async def last_minute(connection: aiosqlite.Connection) -> None:
-    assert len(await runs.recently_sent(connection, LATER)) == OPEN_CALLS
+    assert len(await recently_sent(connection, with_a_rate(limited(rpm=500)), A_MINUTE_LATER)) == OPEN_CALLS
 
 
 async def first_page(connection: aiosqlite.Connection) -> None:
@@ -84,3 +97,12 @@ async def test_a_resume_reads_no_more_of_a_larger_run_before_its_first_call(data
         await connection.close()
     for name, (small, large) in taken.items():
         assert 0 < large <= small * 1.1, name
+
+
+async def test_calls_of_the_last_minute_are_not_read_for_models_without_a_rate(databases: list[Path]) -> None:
+    connection = await connect_writer(databases[0])
+    steps = Steps()
+    await connection.set_progress_handler(steps, 1)
+    assert await recently_sent(connection, with_a_rate(limited(concurrency=500)), A_MINUTE_LATER) == []
+    assert steps.taken == 0
+    await connection.close()

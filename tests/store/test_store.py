@@ -12,7 +12,8 @@ import pytest
 from batchrouter.core.errors import DatabaseUnfit, InputMissing, Interrupted, StorageFailed
 from batchrouter.store import lock, migrations
 from batchrouter.store.lock import locked, name_run, run_at_work
-from batchrouter.store.opening import connect_writer, open_reader, open_writer
+from batchrouter.store.opening import connect_writer, open_writer
+from batchrouter.store.reading import open_reader
 
 NOW = "2026-01-01T00:00:00.000Z"
 
