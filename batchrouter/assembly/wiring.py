@@ -13,6 +13,7 @@ from batchrouter.core.options import InputOptions
 from batchrouter.core.rate_search import RateSearch
 from batchrouter.core.records import Decision, RequestText
 from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.engine.account import Account
 from batchrouter.engine.asking import Asking
 from batchrouter.engine.calling import Calling
 from batchrouter.engine.classifying import Classifying
@@ -131,15 +132,19 @@ def left_open(settings: Settings) -> Decision:
 def _models(context: RunContext, sent: Sequence[Sent]) -> dict[str, ModelState]:
     settings = context.settings
     most = found_concurrency_most(settings)
-    models = {name: _model(context, name, model, most) for name, model in settings.model.items()}
+    accounts = {name: Account(context.clock) for name in settings.gateway}
+    models = {
+        name: _model(context, name, model, most, accounts[model.gateway]) for name, model in settings.model.items()
+    }
     for call in sent:
         if call.model in models:
-            models[call.model].pacing.recall(call.age_s, call.tokens)
+            models[call.model].limits.recall(call.age_s, call.tokens)
     return models
 
 
-def _model(context: RunContext, name: str, model: ModelSettings, concurrency_most: int) -> ModelState:
+def _model(context: RunContext, name: str, model: ModelSettings, concurrency_most: int, account: Account) -> ModelState:
     settings = context.settings
+    is_searched = model.rpm is None and model.tpm is None
     concurrency = None if model.concurrency else ConcurrencySearch(concurrency_most)
     pacing = Pacing(
         rpm=model.rpm,
@@ -155,6 +160,8 @@ def _model(context: RunContext, name: str, model: ModelSettings, concurrency_mos
         rate=None if model.rpm else RateSearch(),
         concurrency=concurrency,
         tokens_are_configured=model.tpm is not None,
+        model=name,
+        account=account if is_searched else None,
     )
     patience_s = settings.gateway[model.gateway].patience_s
     return ModelState(

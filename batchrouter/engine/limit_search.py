@@ -5,12 +5,17 @@ from __future__ import annotations
 from batchrouter.core.concurrency_search import ConcurrencySearch
 from batchrouter.core.limits import Announced
 from batchrouter.core.rate_search import RateSearch
+from batchrouter.engine.account import Account
+from batchrouter.engine.gate import Gate
 from batchrouter.engine.pacing import Pacing
 from batchrouter.ports import Clock
 
 
 class LimitSearch:
-    """Watches the calls of a model and sets its pacing. ``rate``, ``concurrency`` None: configured, not to be found."""
+    """Watches the calls of a model and sets its pacing. ``rate``, ``concurrency`` None: configured, not to be found.
+
+    ``account``: where it is found out which models share a limit.
+    """
 
     def __init__(
         self,
@@ -20,6 +25,8 @@ class LimitSearch:
         rate: RateSearch | None,
         concurrency: ConcurrencySearch | None,
         tokens_are_configured: bool,
+        model: str = "",
+        account: Account | None = None,
     ) -> None:
         self._pacing = pacing
         self._clock = clock
@@ -28,6 +35,10 @@ class LimitSearch:
         self._looks_at_tokens = not tokens_are_configured
         self._announced_rpm: float | None = None
         self._announced_tpm: float | None = None
+        self._model = model
+        self._account = account
+        if account:
+            account.add(model, self)
 
     @property
     def is_of_rate(self) -> bool:
@@ -51,11 +62,33 @@ class LimitSearch:
         """How many calls may ever be in flight."""
         return self._concurrency.most if self._concurrency else self._pacing.place.size
 
+    @property
+    def gate(self) -> Gate:
+        """What the model's calls go through."""
+        return self._pacing.gate
+
+    def go_through(self, gate: Gate, rate: RateSearch) -> None:
+        """Keep to the limit of that gate from now on, and search it there."""
+        self._pacing.go_through(gate)
+        self._rate = rate
+
+    def recall(self, age_s: float, tokens: int) -> None:
+        """A call of so many tokens was sent so long ago by a process before this one; the oldest is told first."""
+        self._pacing.recall(age_s, tokens)
+        self.sent(self._clock.monotonic_s() - age_s)
+
+    def sent(self, at_s: float) -> None:
+        """A call leaves."""
+        if self._account:
+            self._account.sent(self._model, at_s)
+
     def answered(self, sent_s: float, announced: Announced | None) -> None:
         """A call that was sent then was answered, and what the answer says of limits."""
         now_s = self._clock.monotonic_s()
         if announced:
             self._heed(announced)
+            if self._account and announced.requests:
+                self._account.answered(self._model, announced.requests, sent_s)
         if self._rate:
             self._rate.answered(sent_s, now_s)
             self._follow(self._rate)
@@ -65,6 +98,8 @@ class LimitSearch:
 
     def refused(self, sent_s: float, retry_after_s: float) -> bool:
         """A call that was sent then was refused; whether all others should wait."""
+        if self._account:
+            self._account.refused()
         if self._rate is None:
             return True
         waits = self._rate.refused(sent_s, self._clock.monotonic_s(), retry_after_s)
