@@ -10,7 +10,7 @@ from functools import partial
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.desk import Desk
-from batchrouter.assembly.session import cause_of, recently_sent
+from batchrouter.assembly.session import cause_of, found_recently, recently_sent
 from batchrouter.assembly.workplace import Workplace
 from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit
 from batchrouter.core.options import EvaluationOptions
@@ -123,7 +123,8 @@ class Evaluator:
             )
             async with workplace.open(stored.run, invocation, calls_most=AT_ONCE, clear_requests=False) as context:
                 sent = await recently_sent(desk.connection, desk.clock.utc())
-                comparing = Comparing(context, wiring.asking(context, sent=sent), judge=judge)
+                found = await found_recently(desk.connection, stored.run, asked_settings, desk.clock.utc())
+                comparing = Comparing(context, wiring.asking(context, sent=sent, found=found), judge=judge)
                 try:
                     await _work(comparing, left, context.stop)
                 except BaseExceptionGroup as group:

@@ -179,8 +179,9 @@ class TokenWindow:
             error=knows_most.error,
             error_squared=knows_most.error_squared,
         )
-        for turn in sorted((turn for window in windows for turn in window.held), key=lambda turn: turn.at_s):
-            one._hold(Turn(turn.at_s, turn.tokens))
+        held = {(turn.at_s, turn.tokens) for window in windows for turn in window.held}
+        for at_s, tokens in sorted(held):  # what two windows took over from one before is held once
+            one._hold(Turn(at_s, tokens))
         return one
 
     def settle(self, turn: Turn, tokens: int | None) -> None:

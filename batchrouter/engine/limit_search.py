@@ -35,6 +35,7 @@ class LimitSearch:
         self._looks_at_tokens = not tokens_are_configured
         self._announced_rpm: float | None = None
         self._announced_tpm: float | None = None
+        self._is_answered = False
         self._model = model
         self._account = account
         if account:
@@ -48,6 +49,8 @@ class LimitSearch:
     @property
     def found(self) -> dict[str, int]:
         """The limits as they seem to be, by their keys in the configuration; none that is configured or was not met."""
+        if not self._is_answered:
+            return {}
         refused_from = self._rate.found_rpm if self._rate else None
         rpms = [rpm for rpm in (refused_from, self._announced_rpm) if rpm]
         found = {
@@ -56,6 +59,12 @@ class LimitSearch:
             "concurrency": self._concurrency.found if self._concurrency else None,
         }
         return {key: int(value) for key, value in found.items() if value}
+
+    @property
+    def one_limit(self) -> tuple[str, ...]:
+        """The models, this one among them, that are known to share a limit; none: it has its own."""
+        groups = self._account.one_limit if self._account else []
+        return next((tuple(group) for group in groups if self._model in group), ())
 
     @property
     def calls_most(self) -> int:
@@ -85,6 +94,7 @@ class LimitSearch:
     def answered(self, sent_s: float, announced: Announced | None) -> None:
         """A call that was sent then was answered, and what the answer says of limits."""
         now_s = self._clock.monotonic_s()
+        self._is_answered = True
         if announced:
             self._heed(announced)
             if self._account and announced.requests:
