@@ -10,15 +10,16 @@ it together, for as long as it takes to see something. All times are seconds of 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
 from batchrouter.core.limits import WINDOW_S, Counted
 
 STRETCH_LEAST_S, STRETCH_MOST_S = 1.0, 30.0
-OTHERS_LEAST = 4
-"""So many calls of other models make a stretch of time tell something."""
+OTHERS_LEAST, EACH_LEAST = 4, 2
+"""So many calls of other models make a stretch of time tell something, and so many of one of them something of it."""
 TOLERANCE, TOLERANCE_SHARE = 2.0, 0.1
 """Calls that may arrive in another order than they left in, and what else is not known exactly."""
 BUCKET_WITHIN_S = 1.0
@@ -193,18 +194,21 @@ class AccountLimits:
         return is_news
 
     def together(self) -> set[frozenset[str]]:
-        """Groups of models that keep to one limit each, for it is one or may be."""
-        return self._groups([pair for pair, one in self._pairs.items() if one.is_held_together])
+        """Groups of models that keep to one limit each, for it is one or may be one of all of them."""
+        groups = self.one_limit()
+        held = {pair for pair, one in self._pairs.items() if one.is_held_together}
+        for pair in sorted(held, key=sorted):
+            joined = _joined(groups, pair)
+            if all(each in held for group in joined - groups for each in _pairs_in(group)):
+                groups = joined
+        return groups
 
     def one_limit(self) -> set[frozenset[str]]:
         """Groups of models of which it is known that they share one limit."""
-        return self._groups([pair for pair, one in self._pairs.items() if one.is_one_limit])
-
-    def _groups(self, pairs: Iterable[frozenset[str]]) -> set[frozenset[str]]:
         groups: set[frozenset[str]] = set()
-        for pair in pairs:
-            touched = {group for group in groups if group & pair}
-            groups = groups - touched | {pair.union(*touched)}
+        for pair, one in self._pairs.items():
+            if one.is_one_limit:
+                groups = _joined(groups, pair)
         return groups
 
     def _meet(self, model: str, reading: Reading) -> bool:
@@ -230,7 +234,7 @@ class AccountLimits:
         for other, pair in pairs.items():
             if self._differ(stretch.after, self._latest[other], model, other):
                 pair.look(-1)
-            elif other in open_to:
+            elif other in open_to and stretch.calls([self._logs[other]]).least >= EACH_LEAST:
                 pair.look(vote)
 
     def _vote(self, stretch: Stretch, model: str, others: Sequence[str]) -> int:
@@ -250,8 +254,18 @@ class AccountLimits:
         if other.now_s < reading.now_s - FRESH_S:
             return False
         logs = [self._logs[model], self._logs[its]]
-        between = Stretch(other, reading) if other.sent_s <= reading.sent_s else Stretch(reading, other)
-        between = Stretch(between.before, Reading(between.after.sent_s, reading.now_s, between.after.counted))
-        calls, gone = between.calls(logs).most, between.calls(logs, WINDOW_S).most
-        most = calls + max(gone, between.refill.most)
+        from_s, until_s = min(reading.sent_s, other.sent_s), reading.now_s
+        calls = sum(log.count(from_s, until_s) for log in logs)
+        gone = sum(log.count(from_s - WINDOW_S, until_s - WINDOW_S) for log in logs)
+        most = calls + max(gone, (until_s - from_s) / reading.coming_back_s)
         return abs(reading.used - other.used) > TOLERANCE + (1 + TOLERANCE_SHARE) * most
+
+
+def _joined(groups: set[frozenset[str]], pair: frozenset[str]) -> set[frozenset[str]]:
+    """The groups once the two models of a pair are in one."""
+    touched = {group for group in groups if group & pair}
+    return groups - touched | {pair.union(*touched)}
+
+
+def _pairs_in(group: frozenset[str]) -> Iterator[frozenset[str]]:
+    return (frozenset(pair) for pair in combinations(group, 2))

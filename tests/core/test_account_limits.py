@@ -102,6 +102,7 @@ class Client:
         *,
         seed: int = 0,
         in_flight: int = 30,
+        latency_s: float = 0.25,
         busy: dict[str, tuple[float, float]] | None = None,
         tells_reset: bool = True,
         others_calls: Sequence[tuple[Counter, float]] = (),
@@ -111,7 +112,8 @@ class Client:
         self.refused: dict[str, int] = dict.fromkeys(counters, 0)
         self.accepted: dict[str, list[float]] = {name: [] for name in counters}
         self.together_s: dict[frozenset[str], float] = {}
-        self._counters, self._rpm, self._in_flight = counters, rpm, in_flight
+        self.counters = counters
+        self._rpm, self._in_flight, self._latency_s = rpm, in_flight, latency_s
         self._busy, self._tells_reset, self._others = busy or {}, tells_reset, others_calls
         self._chance = random.Random(seed)
         self._grids = {name: RequestGrid(rpm) for name in counters}
@@ -158,10 +160,12 @@ class Client:
             self._push(now_s + 0.0005, "may send", name)
 
     def _arrives(self, name: str, now_s: float, sent_s: float) -> None:
-        counter = self._counters[name]
+        counter = self.counters[name]
         taken = counter.takes(now_s)
         (self.accepted[name].append(now_s)) if taken else None
-        latency_s = min(3.0, 0.05 + self._chance.expovariate(4)) if taken else 0.02
+        latency_s = 0.02
+        if taken:
+            latency_s = min(12 * self._latency_s, 0.05 + self._chance.expovariate(1 / self._latency_s))
         self._push(now_s + latency_s, "answered", name, sent_s, counter.told(now_s) if taken else None)
 
     def _answered(self, name: str, now_s: float, sent_s: float, told: Counted | None) -> None:
@@ -265,3 +269,71 @@ def test_what_another_program_uses_of_one_of_two_limits_is_no_sharing(kind: str)
         client.run(150)
         assert client.account.one_limit() == set()
         assert client.used(60, 150, "b") >= 0.85
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+def test_what_was_concluded_is_withdrawn_when_later_answers_contradict_it(kind: str) -> None:
+    one, two = one_counter(KINDS[kind](1_200), "a", "b"), {name: KINDS[kind](1_200) for name in "ab"}
+    client = Client(one, 1_200)
+    client.run(100)
+    assert client.account.one_limit() == {frozenset("ab")}
+    client.counters = two
+    client.run(200)
+    assert client.account.together() == set()
+    assert client.used(150, 200, "a") >= 0.85
+    client.counters = one
+    client.run(300)
+    assert client.account.one_limit() == {frozenset("ab")}
+    assert client.refused_share() <= 0.02
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_both_were_used_alike_by_another_program_before_is_no_sharing(kind: str) -> None:
+    counters = {name: KINDS[kind](1_200) for name in "ab"}
+    for n in range(100):
+        for counter in counters.values():
+            counter.takes(-30 + n * 0.3)
+    client = Client(counters, 1_200)
+    client.run(100)
+    assert client.account.one_limit() == client.account.together() == set()
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+def test_long_answers_only_take_longer_to_tell(kind: str) -> None:
+    one = Client(one_counter(KINDS[kind](600), "a", "b"), 600, in_flight=200, latency_s=5.0)
+    one.run(150)
+    assert one.account.one_limit() == {frozenset("ab")}
+    two = Client({name: KINDS[kind](600) for name in "ab"}, 600, in_flight=200, latency_s=5.0)
+    two.run(150)
+    assert two.account.together() == set()
+    assert two.used(60, 150, "a") >= 0.85
+
+
+def test_without_a_word_of_when_it_resets_windows_are_told_apart_too() -> None:
+    for kind in ("sliding", "fixed"):
+        one = Client(one_counter(KINDS[kind](1_200), "a", "b"), 1_200, tells_reset=False)
+        one.run(60)
+        assert one.account.one_limit() == {frozenset("ab")}
+        two = Client({name: KINDS[kind](1_200) for name in "ab"}, 1_200, tells_reset=False)
+        two.run(60)
+        assert two.account.together() == set()
+
+
+def test_different_limits_are_never_taken_for_one() -> None:
+    client = Client({"a": Sliding(1_200), "b": Sliding(600)}, 600)
+    client.run(60)
+    assert client.account.together() == client.account.one_limit() == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_that_is_idle_is_not_judged_and_keeps_no_others_together(kind: str) -> None:
+    shared = KINDS[kind](1_200)
+    client = Client({"a": shared, "b": KINDS[kind](1_200), "c": shared}, 1_200, busy={"c": (0.0, 0.1)})
+    client.run(60)
+    assert client.account.one_limit() == set()
+    assert not any({"a", "b"} <= group for group in client.account.together())
+    assert client.used(20, 60, "a") >= 0.85
+    assert client.used(20, 60, "b") >= 0.85
+    client = Client(one_counter(KINDS[kind](1_200), *"abc"), 1_200, busy={"c": (0.0, 0.1)})
+    client.run(60)
+    assert client.account.one_limit() == {frozenset("ab")}
