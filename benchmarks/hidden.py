@@ -38,6 +38,18 @@ class Case:
     change_factor: float | None = None
     noise: float = 0.0
     announces: bool = False
+    models: int = 1
+    one_account: bool = False
+
+    @property
+    def tiers(self) -> dict[str, str]:
+        """Tier -> its model."""
+        return {tier: f"hidden-{tier}" for tier in ("simple", "medium", "complex")[: self.models]}
+
+    @property
+    def limit(self) -> int:
+        """What may be sent a minute to all models together."""
+        return self.rpm if self.one_account else self.rpm * self.models
 
     @property
     def settles_s(self) -> float:
@@ -55,6 +67,8 @@ class Case:
         arguments += ["--announce", "headers" if self.announces else "nothing", "--noise", str(self.noise)]
         if self.change_factor:
             arguments += ["--change-at-s", str(CHANGE_AT_S), "--change-factor", str(self.change_factor)]
+        if self.one_account:
+            arguments.append("--one-account")
         return arguments if self.announces else [*arguments, "--no-retry-after"]
 
 
@@ -63,6 +77,16 @@ CASES = (
     Case("1,200/min over a second", 1_200, 3_600),
     Case("1,200/min over a minute", 1_200, 4_000, (60,)),
     Case("1,200/min, in headers", 1_200, 3_000, (1, 60), announces=True),
+    Case(
+        "1,200/min of one account, three tiers, in headers",
+        1_200,
+        3_000,
+        (1, 60),
+        announces=True,
+        models=3,
+        one_account=True,
+    ),
+    Case("1,200/min of each of three tiers, in headers", 1_200, 9_000, (1, 60), announces=True, models=3),
     Case("1,200/min, then half of it", 1_200, 4_000, change_factor=0.5),
     Case("1,200/min, then twice as much", 1_200, 6_000, change_factor=2.0),
     Case("1,200/min and 2 % refused at any pace", 1_200, 3_600, noise=0.02),
@@ -74,12 +98,12 @@ def arrivals_of(case: Case) -> tuple[Arrivals, int]:
     """Run a case: what came, and how many records failed."""
     with gateway("limited_server.py", *case.arguments()) as server, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_input(folder / "in.jsonl", {"simple": Limits(case.records)})
-        write_tiers(folder, server.base_url, {"simple": ("hidden", {})})
+        write_input(folder / "in.jsonl", {tier: Limits(case.records // case.models) for tier in case.tiers})
+        write_tiers(folder, server.base_url, {tier: (model, {}) for tier, model in case.tiers.items()})
         run_to_end(run_command(), folder, codes=(0, 3))
         with sqlite3.connect(folder / "runs.db") as connection:
             failed = connection.execute("SELECT count(*) FROM records WHERE state <> 'done'").fetchone()[0]
-        return sorted(server.stats()["hidden"]), failed
+        return sorted(call for calls in server.stats().values() for call in calls), failed
 
 
 def used(arrivals: Arrivals, rpm: float, from_s: float, until_s: float) -> float | None:
@@ -96,10 +120,10 @@ def row(case: Case) -> list[str]:
     """The row of a case."""
     arrivals, failed = arrivals_of(case)
     until_s = CHANGE_AT_S if case.change_factor else 10_000
-    before = used(arrivals, case.rpm, case.settles_s, until_s)
+    before = used(arrivals, case.limit, case.settles_s, until_s)
     after = None
     if case.change_factor:
-        after = used(arrivals, case.rpm * case.change_factor, CHANGE_AT_S + case.follows_s, 10_000)
+        after = used(arrivals, case.limit * case.change_factor, CHANGE_AT_S + case.follows_s, 10_000)
     refused = sum(state == "refused" for _, _, state in arrivals)
     shares = ["–" if share is None else f"{share:.2f}" for share in (before, after)]
     line = [case.name, f"{len(arrivals):,}", *shares, f"{refused:,} ({refused / len(arrivals):.2%})", str(failed)]

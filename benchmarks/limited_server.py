@@ -2,9 +2,10 @@
 
     python benchmarks/limited_server.py --limits '{"small": {"rpm": 6000, "tpm": 400000}}'
     python benchmarks/limited_server.py --limits '{"": {"rpm": 1200}}' --change-at-s 40 --change-factor 0.5 --noise 0.01
+    python benchmarks/limited_server.py --limits '{"": {"rpm": 1200}}' --one-account --announce headers
 
 Prints its port. When a call came is told by the kernel (Linux): it is the moment at which it was sent, however busy the
-machine keeps this process. The model ``""`` stands for every name that is not listed. Requests are counted over each of
+machine keeps this process. The model ``""`` stands for every name that is not listed, with ``--one-account`` for all names together. Requests are counted over each of
 ``--window-s``, tokens over ``--token-window-s``, both when the call comes (the gateway knows how long its answer will
 be, the caller does not); a call that is refused uses up nothing. The limits change by ``--change-factor`` so long after
 the first call. A GET tells of every call: seconds on the system's monotonic clock, tokens, and whether it
@@ -89,6 +90,7 @@ class LimitedGateway:
     def windows(self, model: str, now_s: float) -> list[Window]:
         """A model's windows, with the limits of now."""
         self.first_s = now_s if self.first_s is None else self.first_s
+        model = "" if self.options.one_account else model
         if model not in self._windows:
             self._windows[model] = windows(self._limits.get(model, self._limits.get("", {})), self.options)
         change_at_s = self.options.change_at_s
@@ -250,6 +252,9 @@ def main() -> None:
     parser.add_argument("--window-s", type=float, nargs="*", default=[1, 60])
     parser.add_argument("--token-window-s", type=float, nargs="*", default=[60])
     parser.add_argument("--announce", choices=["nothing", "headers"], default="nothing")
+    parser.add_argument(
+        "--one-account", action="store_true", help="all models count against the limits of the model ''"
+    )
     parser.add_argument("--no-retry-after", action="store_true")
     parser.add_argument("--change-at-s", type=float)
     parser.add_argument("--change-factor", type=float, default=1.0)

@@ -11,7 +11,7 @@ from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.desk import Desk
 from batchrouter.assembly.finishing import gateway_of
-from batchrouter.assembly.session import cause_of, recently_sent, with_a_rate
+from batchrouter.assembly.session import cause_of, found_recently, recently_sent, with_a_rate
 from batchrouter.assembly.workplace import Workplace
 from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit
 from batchrouter.core.options import EvaluationOptions
@@ -123,8 +123,10 @@ class Evaluator:
                 desk.connection, desk.path, asked_settings, gateway, desk.observer, desk.clock, self._options.grace_s
             )
             async with workplace.open(stored.run, invocation, calls_most=AT_ONCE, clear_requests=False) as context:
-                sent = await recently_sent(desk.connection, with_a_rate(asked_settings), desk.clock.utc())
-                comparing = Comparing(context, wiring.asking(context, sent=sent), judge=judge)
+                found = await found_recently(desk.connection, stored.run, asked_settings, desk.clock.utc())
+                limited = with_a_rate(asked_settings, found)
+                sent = await recently_sent(desk.connection, limited, desk.clock.utc())
+                comparing = Comparing(context, wiring.asking(context, sent=sent, found=found), judge=judge)
                 try:
                     await _work(comparing, left, context.stop)
                 except BaseExceptionGroup as group:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
@@ -17,7 +19,7 @@ from batchrouter.core.run_end import exit_code
 from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
 from batchrouter.engine.context import RunContext
-from batchrouter.engine.pipeline import LIMIT_REACHED, IntakePlan
+from batchrouter.engine.pipeline import LIMIT_REACHED, IntakePlan, Pipeline
 from batchrouter.ports import Clock, Gateway, Observer, RunEnd, Sent
 from batchrouter.routing.cached import DECISIONS_MOST
 from batchrouter.store import runs
@@ -28,6 +30,8 @@ from batchrouter.store.purging import forget_done
 from batchrouter.store.runs import Invocation
 
 SECONDS_A_DAY = 86_400
+FOUND_FOR_DAYS = 7
+"""So long what was found of limits is what the next start begins with."""
 BY_PLAN = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.PLANNED_STOP)
 """Ends that nobody waits for: there is time to write the file anew."""
 
@@ -50,7 +54,7 @@ class Session:
         self._path = path
         self._settings = settings
         self._options = options
-        self._found_limits: dict[str, dict[str, int]] = {}
+        self._pipeline: Pipeline | None = None
         self._gateway = gateway
         self._observer = observer
         self._clock = clock
@@ -122,7 +126,8 @@ class Session:
             records_most=records_most,
             before_calls=plan.run.input == STDIN,
         )
-        pipeline = wiring.pipeline(
+        found = await found_recently(self._connection, plan.run.run, context.settings, self._clock.utc())
+        self._pipeline = wiring.pipeline(
             context,
             plan.run.run,
             intake,
@@ -131,11 +136,10 @@ class Session:
             concurrency=self._options.concurrency,
             up_to_line=up_to_line,
             duration_s=seconds_left(self._options, datetime.now(UTC)),
-            sent=await recently_sent(self._connection, with_a_rate(context.settings), self._clock.utc()),
+            sent=await recently_sent(self._connection, with_a_rate(context.settings, found), self._clock.utc()),
+            found=found,
         )
-        end = await pipeline.execute()
-        self._found_limits = pipeline.found_limits
-        return end
+        return await self._pipeline.execute()
 
     async def _remembered(self, settings: Settings) -> dict[bytes, str]:
         """What a model decided before, as far as it is not too old."""
@@ -165,16 +169,21 @@ class Session:
             end = LIMIT_REACHED
         code = exit_code(end.exit_code, by_state, self._options.max_failed)
         finished = code in (ExitCode.OK, ExitCode.SOME_FAILED)
+        await self._write_end(plan.run.run, code, end.reason, cut=plan.cut and finished)
+        return code, end
+
+    async def _write_end(self, run: int, code: ExitCode, reason: str, *, cut: bool = False) -> None:
+        found, shared = (self._pipeline.found_limits, self._pipeline.shared_limits) if self._pipeline else ({}, [])
         await runs.end(
             self._connection,
-            plan.run.run,
+            run,
             code,
-            end.reason,
+            reason,
             now=self._clock.utc(),
-            cut=plan.cut and finished,
-            found_limits=self._found_limits,
+            cut=cut,
+            found_limits=found,
+            shared_limits=shared,
         )
-        return code, end
 
     async def _warn_of_repeated_ids(self, run: int) -> None:
         repeated, first = await runs.repeated_ids(self._connection, run)
@@ -187,12 +196,16 @@ class Session:
         """After a failed write, or when the run is another process's, nothing more is written here."""
         if not isinstance(error, StorageFailed | Interrupted):
             code = error.exit_code if isinstance(error, BatchRouterError) else ExitCode.FAULT
-            await runs.end(self._connection, run, code, str(error)[:500], now=self._clock.utc())
+            await self._write_end(run, code, str(error)[:500])
 
 
-def with_a_rate(settings: Settings) -> list[str]:
+def with_a_rate(settings: Settings, found: wiring.Found) -> list[str]:
     """The models for which calls of an earlier process count: others may have had hundreds of thousands."""
-    return [name for name, model in settings.model.items() if model.rpm or model.tpm]
+    return [
+        name
+        for name, model in settings.model.items()
+        if model.rpm or model.tpm or not {"rpm", "tpm"}.isdisjoint(found.get(name, ()))
+    ]
 
 
 async def recently_sent(connection: WritingConnection, models: Collection[str], now: str) -> list[Sent]:
@@ -204,6 +217,29 @@ async def recently_sent(connection: WritingConnection, models: Collection[str], 
         Sent(model, max(0.0, (then - datetime.fromisoformat(at)).total_seconds()), tokens)
         for model, at, tokens in await runs.recently_sent(connection, _ago(now, WINDOW_S), models)
     ]
+
+
+async def found_recently(
+    connection: WritingConnection, run: int, settings: Settings, now: str
+) -> dict[str, Mapping[str, int]]:
+    """What earlier starts found of the limits of these models behind these gateways: model -> rpm, tpm, concurrency."""
+    found: dict[str, Mapping[str, int]] = {}
+    for limits, then in await runs.found_earlier(connection, run, _ago(now, FOUND_FOR_DAYS * SECONDS_A_DAY)):
+        for model, its in limits.items():
+            if model in settings.model and _is_asked_as_then(model, settings, then):
+                found.setdefault(model, its)
+    return found
+
+
+def _is_asked_as_then(model: str, settings: Settings, then: Mapping[str, Any]) -> bool:
+    """Whether a model has the same name behind the same address as under an earlier configuration."""
+    now = json.loads(stored_settings(settings))
+    return _address(model, now) == _address(model, then)
+
+
+def _address(model: str, settings: Mapping[str, Any]) -> tuple[str | None, str] | None:
+    its = settings["model"].get(model)
+    return (its["name"], settings["gateway"][its["gateway"]]["base_url"]) if its else None
 
 
 def _ago(now: str, seconds: float) -> str:

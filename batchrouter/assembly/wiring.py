@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from batchrouter.assembly.clock import guard_for
 from batchrouter.assembly.machine import found_concurrency_most
@@ -13,6 +14,7 @@ from batchrouter.core.options import InputOptions
 from batchrouter.core.rate_search import RateSearch
 from batchrouter.core.records import Decision, RequestText
 from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.engine.account import Account
 from batchrouter.engine.asking import Asking
 from batchrouter.engine.calling import Calling
 from batchrouter.engine.classifying import Classifying
@@ -35,6 +37,9 @@ from batchrouter.routing.chain import RouterChain
 from batchrouter.routing.llm import LlmRouter
 from batchrouter.routing.rules import RuleRouter
 
+Found = Mapping[str, Mapping[str, int]]
+"""Limits that nobody configured: model -> rpm, tpm, concurrency."""
+
 
 def pipeline(
     context: RunContext,
@@ -47,10 +52,11 @@ def pipeline(
     up_to_line: int | None,
     duration_s: float | None,
     sent: Sequence[Sent] = (),
+    found: Found = MappingProxyType({}),
 ) -> Pipeline:
     """The pipeline of one invocation. ``routed`` False: one lane for records that keep their own model.
 
-    ``sent``: the calls of the last minute, the oldest first.
+    ``sent``: the calls of the last minute, the oldest first. ``found``: what earlier starts found of limits.
     """
     gate = RetryGate(context.stop)
     scope = context.settings.run.reuse
@@ -70,7 +76,7 @@ def pipeline(
     }
     watch = GatewayWatch(context)
     settling = Settling(context, lanes, gate, watch, reuse)
-    models = _models(context, sent)
+    models = _models(context, sent, found)
     calling = Calling(context, concurrency=concurrency)
     dispatcher = InProcessDispatcher(context, models, calling, settling, reuse, concurrency=concurrency)
     classifying = None
@@ -87,10 +93,10 @@ def pipeline(
     )
 
 
-def asking(context: RunContext, *, sent: Sequence[Sent] = ()) -> Asking:
+def asking(context: RunContext, *, sent: Sequence[Sent] = (), found: Found = MappingProxyType({})) -> Asking:
     """For questions of our own beside a run."""
     calling = Calling(context, concurrency=None)
-    return Asking(context, _models(context, sent), calling, GatewayWatch(context))
+    return Asking(context, _models(context, sent, found), calling, GatewayWatch(context))
 
 
 def _tiers(settings: Settings, *, routed: bool, classifier: LlmRouter | None) -> tuple[str | None, ...]:
@@ -128,22 +134,35 @@ def left_open(settings: Settings) -> Decision:
     return Decision(None, f"{settings.classifier_model} would be asked", "llm")
 
 
-def _models(context: RunContext, sent: Sequence[Sent]) -> dict[str, ModelState]:
+def _models(context: RunContext, sent: Sequence[Sent], found: Found) -> dict[str, ModelState]:
     settings = context.settings
     most = found_concurrency_most(settings)
-    models = {name: _model(context, name, model, most) for name, model in settings.model.items()}
+    accounts = {name: Account(context.clock) for name in settings.gateway}
+    models = {
+        name: _model(context, name, model, most, accounts[model.gateway], found.get(name, {}))
+        for name, model in settings.model.items()
+    }
     for call in sent:
         if call.model in models:
-            models[call.model].pacing.recall(call.age_s, call.tokens)
+            models[call.model].limits.recall(call.age_s, call.tokens)
     return models
 
 
-def _model(context: RunContext, name: str, model: ModelSettings, concurrency_most: int) -> ModelState:
+def _model(
+    context: RunContext,
+    name: str,
+    model: ModelSettings,
+    concurrency_most: int,
+    account: Account,
+    found: Mapping[str, int],
+) -> ModelState:
     settings = context.settings
-    concurrency = None if model.concurrency else ConcurrencySearch(concurrency_most)
+    is_searched = model.rpm is None and model.tpm is None
+    rate = None if model.rpm else _rate_search(found, context.clock.monotonic_s())
+    concurrency = None if model.concurrency else _concurrency_search(found, concurrency_most)
     pacing = Pacing(
-        rpm=model.rpm,
-        tpm=model.tpm,
+        rpm=rate.rpm if rate else model.rpm,
+        tpm=model.tpm or found.get("tpm"),
         concurrency=concurrency.size if concurrency else model.concurrency or 1,
         guard=guard_for(model.rpm),
         clock=context.clock,
@@ -152,13 +171,25 @@ def _model(context: RunContext, name: str, model: ModelSettings, concurrency_mos
     limits = LimitSearch(
         pacing,
         context.clock,
-        rate=None if model.rpm else RateSearch(),
+        rate=rate,
         concurrency=concurrency,
         tokens_are_configured=model.tpm is not None,
+        model=name,
+        account=account if is_searched else None,
     )
     patience_s = settings.gateway[model.gateway].patience_s
     return ModelState(
         name, model, settings.prices[name], pacing=pacing, limits=limits, patience_s=patience_s, clock=context.clock
+    )
+
+
+def _rate_search(found: Mapping[str, int], now_s: float) -> RateSearch:
+    return RateSearch.from_found(found["rpm"], now_s) if "rpm" in found else RateSearch()
+
+
+def _concurrency_search(found: Mapping[str, int], most: int) -> ConcurrencySearch:
+    return (
+        ConcurrencySearch.from_found(found["concurrency"], most) if "concurrency" in found else ConcurrencySearch(most)
     )
 
 

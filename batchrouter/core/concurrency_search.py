@@ -36,6 +36,13 @@ class ConcurrencySearch:
     def __post_init__(self) -> None:
         self.size = min(self.size, self.most)
 
+    @classmethod
+    def from_found(cls, found: int, most: int) -> ConcurrencySearch:
+        """Begin with as many as an earlier search found worth while."""
+        search = cls(most, found)
+        search._best_size, search._rounds = search.size, ROUNDS_AT_REST
+        return search
+
     @property
     def found(self) -> int | None:
         """The calls in flight that are worth while; None: more may be."""

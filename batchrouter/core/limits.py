@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -27,24 +28,37 @@ DEVIATIONS = 3.0
 LEARNING_RATE = 0.02
 
 
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """The gateway's count of requests within a minute as an answer tells it.
+
+    ``reset_s``: until all of them are there again; None: it does not say.
+    """
+
+    limit: float
+    remaining: float
+    reset_s: float | None = None
+
+
 class Announced(msgspec.Struct, frozen=True, gc=False):
     """What a gateway's answer says of its limits. None: nothing. ``exhausted_s``: nothing is left for so many seconds."""
 
     rpm: float | None = None
     tpm: float | None = None
     exhausted_s: float = 0.0
+    requests: Counted | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
     """A call that may be sent: from ``at_s`` on it counts, with its estimated tokens until the real count is known.
 
-    ``at_s`` is put right when the call really leaves: a connection may have to be opened first.
+    ``at_s`` is put right when the call really leaves: a connection may have to be opened first. ``window``: where its
+    tokens are held.
     """
 
     at_s: float
     tokens: int = 0
-    is_held: bool = False
+    window: TokenWindow | None = None
 
     def left(self, now_s: float) -> None:
         """The call leaves now; one that its window has forgotten stays forgotten."""
@@ -93,6 +107,13 @@ class RequestGrid:
         """A request was sent at this time, by a process before this one."""
         self.next_s = max(self.next_s, sent_s + self.interval_s)
 
+    @classmethod
+    def in_place_of(cls, grids: Sequence[RequestGrid]) -> RequestGrid:
+        """One grid that goes on where these were, at the slowest pace of them."""
+        recent = sorted((turn for grid in grids for turn in grid.recent), key=lambda turn: turn.at_s)
+        next_s = max(grid.next_s for grid in grids)
+        return cls(min(grid.rpm for grid in grids), next_s, OrderedDict.fromkeys(recent))
+
 
 @dataclass(slots=True)
 class TokenWindow:
@@ -135,7 +156,7 @@ class TokenWindow:
         earliest_s = turn.at_s - TOKEN_CATCH_UP_S if self.held else turn.at_s
         self.next_s = max(self.next_s, earliest_s) + self._pace_s(min(turn.tokens, self.capacity))
         self.in_flight += 1
-        turn.is_held = True
+        turn.window = self
         self._hold(turn)
         return turn
 
@@ -143,6 +164,25 @@ class TokenWindow:
         """Hold the tokens of a call that a process before this one sent; the oldest is told first."""
         self.next_s = max(self.next_s, sent_s) + self._pace_s(min(tokens, self.capacity))
         self._hold(Turn(sent_s, tokens))
+
+    @classmethod
+    def in_place_of(cls, windows: Sequence[TokenWindow]) -> TokenWindow:
+        """One window that goes on where these were, at the slowest pace of them; it holds what they hold by now.
+
+        Calls in flight are settled where they were held before.
+        """
+        knows_most = max(windows, key=lambda window: window.settled)
+        one = cls(
+            min(window.tpm for window in windows),
+            next_s=max(window.next_s for window in windows),
+            settled=knows_most.settled,
+            error=knows_most.error,
+            error_squared=knows_most.error_squared,
+        )
+        held = {(turn.at_s, turn.tokens) for window in windows for turn in window.held}
+        for at_s, tokens in sorted(held):  # what two windows took over from one before is held once
+            one._hold(Turn(at_s, tokens))
+        return one
 
     def settle(self, turn: Turn, tokens: int | None) -> None:
         """Replace an estimate by the real count: 0 for a call that was never sent, None leaves the estimate."""

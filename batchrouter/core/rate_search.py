@@ -101,6 +101,14 @@ class RateSearch:
     _is_of_a_minute: bool = False
     _accepted: deque[float] = field(default_factory=deque)
 
+    @classmethod
+    def from_found(cls, rpm: float, now_s: float) -> RateSearch:
+        """Begin below the limit that an earlier search found, as after a refusal there."""
+        search = cls()
+        search._begin_series(rpm)
+        search._cut(rpm, rpm * CUT, now_s)
+        return search
+
     def answered(self, sent_s: float, now_s: float) -> None:
         """A call that was sent then was answered; a call from before the refusals says nothing about now."""
         self._accepted.append(sent_s)

@@ -84,6 +84,7 @@ class Calling:
             sent_s = self._context.clock.monotonic_s()
             if not self._stop.is_requested:
                 outcome = _IN_FLIGHT
+                model.limits.sent(sent_s)
                 left = partial(model.pacing.left, turn) if turn else None
                 cap_is_ours = job.max_output_tokens is None
                 call = Call(model.name, job.body, held.output_cap, cap_is_ours=cap_is_ours, left=left)

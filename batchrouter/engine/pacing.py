@@ -1,4 +1,4 @@
-"""Pacing of one model, shared by all lanes that use it: concurrency, an even grid of requests, a window of tokens.
+"""Pacing of one model, shared by all lanes that use it: concurrency, and the gate of its limits.
 
 A call takes a place (concurrency), then a deck slot, so that under a rate limit only the calls that are about to be
 sent have an attempt open in the ledger; when its row is committed it waits for its turn. Turns are given one at a time,
@@ -7,10 +7,10 @@ in order: the waiter in front sleeps until the exact slot, all others wait for a
 
 from __future__ import annotations
 
-import asyncio
 import math
 
 from batchrouter.core.limits import RequestGrid, TokenWindow, Turn
+from batchrouter.engine.gate import Gate
 from batchrouter.engine.places import Places
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Pacer
@@ -20,9 +20,6 @@ DECK_S = 0.25
 
 DECK_UNDER_TPM = 4
 """A wait for tokens may be long: so few calls have their row open meanwhile."""
-
-TRIAL_EVERY_S = 1.0
-"""After a refusal calls go out one by one at this distance until one is answered."""
 
 LOOK_AGAIN_S = 0.25
 """Calls that are settled meanwhile may make room for tokens sooner."""
@@ -37,23 +34,28 @@ class Pacing:
         self, *, rpm: float | None, tpm: float | None, concurrency: int, guard: Pacer | None, clock: Clock, stop: Stop
     ) -> None:
         self.place = Places(concurrency)
-        self._grid = RequestGrid(rpm) if rpm else None
-        self._window = TokenWindow(tpm) if tpm else None
+        self._gate = Gate(RequestGrid(rpm) if rpm else None, TokenWindow(tpm) if tpm else None)
         self._guard = guard
         self._clock = clock
         self._stop = stop
-        self._turn = asyncio.Lock()
-        self._paused_until_s = self._held_until_s = -math.inf
-        self._is_careful = False
-        self._last_turn_s = -math.inf
         self.deck = Places(self._deck_slots)
 
     @property
+    def gate(self) -> Gate:
+        """What calls go through; models whose limit is one share it."""
+        return self._gate
+
+    def go_through(self, gate: Gate) -> None:
+        """Let all calls that have no turn yet wait for it there."""
+        self._gate = gate
+        self.deck.resize(self._deck_slots)
+
+    @property
     def _deck_slots(self) -> int:
-        slots = self.place.size
-        if self._grid:
-            slots = min(slots, max(1, math.ceil(self._grid.rpm / 60 * DECK_S)))
-        return min(slots, DECK_UNDER_TPM) if self._window else slots
+        slots, gate = self.place.size, self._gate
+        if gate.grid:
+            slots = min(slots, max(1, math.ceil(gate.grid.rpm / 60 * DECK_S)))
+        return min(slots, DECK_UNDER_TPM) if gate.window else slots
 
     def set_concurrency(self, calls: int) -> None:
         """Let so many calls be in flight from now on."""
@@ -63,43 +65,43 @@ class Pacing:
 
     def set_rpm(self, rpm: float) -> None:
         """Keep to so many requests a minute from now on."""
-        if self._grid is None:
-            self._grid = RequestGrid(rpm)
-        self._grid.rpm = rpm
+        if self._gate.grid is None:
+            self._gate.grid = RequestGrid(rpm)
+        self._gate.grid.rpm = rpm
         self.deck.resize(self._deck_slots)
 
     def set_tpm(self, tpm: float) -> None:
         """Keep to so many tokens a minute from now on."""
-        if self._window is None:
-            self._window = TokenWindow(tpm)
-        self._window.tpm = tpm
+        if self._gate.window is None:
+            self._gate.window = TokenWindow(tpm)
+        self._gate.window.tpm = tpm
         self.deck.resize(self._deck_slots)
 
     def recall(self, age_s: float, tokens: int) -> None:
         """A call of so many tokens was sent so long ago by a process before this one; the oldest is told first."""
         sent_s = self._clock.monotonic_s() - age_s
-        if self._grid:
-            self._grid.recall(sent_s)
-        if self._window:
-            self._window.recall(tokens, sent_s)
+        if self._gate.grid:
+            self._gate.grid.recall(sent_s)
+        if self._gate.window:
+            self._gate.window.recall(tokens, sent_s)
 
     def hold(self, seconds: float) -> None:
         """Nobody gets a turn for so long; it is no pause."""
-        self._held_until_s = max(self._held_until_s, self._clock.monotonic_s() + seconds)
+        self._gate.held_until_s = max(self._gate.held_until_s, self._clock.monotonic_s() + seconds)
 
     def pause(self, seconds: float) -> None:
         """Nobody gets a turn for so long, and then one at a time until ``resume``."""
-        self._paused_until_s = max(self._paused_until_s, self._clock.monotonic_s() + seconds)
-        self._is_careful = True
+        self._gate.paused_until_s = max(self._gate.paused_until_s, self._clock.monotonic_s() + seconds)
+        self._gate.is_careful = True
 
     def resume(self) -> None:
         """A call was answered: the others may follow at the full rate."""
-        self._is_careful = False
+        self._gate.is_careful = False
 
     @property
     def pause_left_s(self) -> float:
         """Seconds until the pause is over; negative or zero: there is none."""
-        return self._paused_until_s - self._clock.monotonic_s()
+        return self._gate.paused_until_s - self._clock.monotonic_s()
 
     @property
     def is_paused(self) -> bool:
@@ -111,45 +113,31 @@ class Pacing:
 
         When the run stops meanwhile it returns at once: the caller looks at ``stop`` before it sends.
         """
-        if self._grid is None and self._window is None and not (self._is_careful or self.is_paused):
-            return None
-        async with self._turn:
-            await self._wait_for(tokens)
-            if self._stop.is_requested:
-                return None
-            if self._guard:
-                await self._guard.wait()
-            self._last_turn_s = self._clock.monotonic_s()
-            turn = Turn(self._last_turn_s, tokens)
-            if self._grid:
-                self._grid.take(turn)
-            if self._window:
-                self._window.reserve(turn)
-            return turn
+        while not (gate := self._gate).is_open(self._clock.monotonic_s()):
+            async with gate.lock:
+                await self._wait_at(gate, tokens)
+                if self._stop.is_requested:
+                    return None
+                if gate is not self._gate:
+                    continue
+                if self._guard:
+                    await self._guard.wait()
+                return gate.take(tokens, self._clock.monotonic_s())
+        return None
 
-    async def _wait_for(self, tokens: int) -> None:
+    async def _wait_at(self, gate: Gate, tokens: int) -> None:
         """Wait for whatever is last; what is settled or paused meanwhile may change it."""
-        while (wait_s := self._wait_s(tokens, self._clock.monotonic_s())) > TIMER_S:
-            if not await self._stop.sleep(min(wait_s, LOOK_AGAIN_S) if self._window else wait_s):
+        while gate is self._gate and (wait_s := gate.wait_s(tokens, self._clock.monotonic_s())) > TIMER_S:
+            if not await self._stop.sleep(min(wait_s, LOOK_AGAIN_S) if gate.window else wait_s):
                 return
-
-    def _wait_s(self, tokens: int, now_s: float) -> float:
-        wait_s = max(self._paused_until_s, self._held_until_s) - now_s
-        if self._is_careful:
-            wait_s = max(wait_s, self._last_turn_s + TRIAL_EVERY_S - now_s)
-        if self._grid:
-            wait_s = max(wait_s, self._grid.wait_s(now_s))
-        if self._window:
-            wait_s = max(wait_s, self._window.wait_s(tokens, now_s))
-        return wait_s
 
     def left(self, turn: Turn) -> None:
         """The call of this turn has left: from here on it counts."""
         turn.left(self._clock.monotonic_s())
-        if self._grid:
-            self._grid.left(turn)
+        if self._gate.grid:
+            self._gate.grid.left(turn)
 
     def settle(self, turn: Turn | None, tokens: int | None) -> None:
         """Put the real count in place of the estimate; None (unknown) leaves the estimate."""
-        if self._window and turn and turn.is_held:
-            self._window.settle(turn, tokens)
+        if turn and turn.window:
+            turn.window.settle(turn, tokens)

@@ -78,6 +78,11 @@ class Pipeline:
         """What the calls told of limits that the configuration does not say: model -> rpm, tpm, concurrency."""
         return {name: found for name, model in self._models.items() if (found := model.limits.found)}
 
+    @property
+    def shared_limits(self) -> list[tuple[str, ...]]:
+        """Groups of models that share one limit of their account, as what is left of it told."""
+        return sorted({model.limits.one_limit for model in self._models.values()} - {()})
+
     async def execute(self) -> RunEnd:
         """Work until nothing is pending or a stop is asked for; everything settled is durable on return."""
         async with asyncio.TaskGroup() as tasks:

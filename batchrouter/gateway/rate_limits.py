@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from batchrouter.core.limits import Announced
+from batchrouter.core.limits import Announced, Counted
 from batchrouter.gateway.headers import answered_at
 
 OPENAI, ANTHROPIC = "X-Ratelimit-{}-{}", "Anthropic-Ratelimit-{1}-{0}"
@@ -40,6 +40,13 @@ class _Limit(NamedTuple):
         return self.limit * _MINUTE_S if is_of_a_second else self.limit
 
     @property
+    def counted(self) -> Counted | None:
+        """The count of a minute; None where it is one of a shorter or a longer time, or not told."""
+        if self.remaining is None or self.a_minute != self.limit:
+            return None
+        return Counted(self.limit, self.remaining, self.reset_s)
+
+    @property
     def exhausted_s(self) -> float:
         """Where nothing is left, the time in which one more comes back: ``reset`` may be that until all of it is there."""
         if self.remaining != 0 or self.reset_s is None:
@@ -60,6 +67,7 @@ def announced(headers: Mapping[str, str]) -> Announced | None:
         rpm=requests.a_minute if requests else None,
         tpm=tokens.a_minute if tokens else None,
         exhausted_s=max((limit.exhausted_s for limit in found), default=0.0),
+        requests=requests.counted if requests else None,
     )
 
 

@@ -129,7 +129,8 @@ class ReuseFigures:
 class Summary:
     """Everything that a report of one run shows.
 
-    ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency. ``routing`` None: no model was asked
+    ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency; ``shared_limits``: groups of models
+    that share one of their account. ``routing`` None: no model was asked
     for a tier.
     """
 
@@ -137,6 +138,7 @@ class Summary:
     tiers: tuple[TierSummary, ...]
     errors: tuple[FrequentError, ...]
     found_limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    shared_limits: list[list[str]] = field(default_factory=list)
     routing: RoutingFigures | None = None
     reuse: ReuseFigures | None = None
     escalations: EscalationFigures | None = None
@@ -147,6 +149,7 @@ class Summary:
             "run": dataclasses.asdict(self.run),
             "tiers": [dataclasses.asdict(tier) for tier in self.tiers],
             "found_limits": self.found_limits,
+            "shared_limits": self.shared_limits,
             "routing": dataclasses.asdict(self.routing) if self.routing else None,
             "escalations": dataclasses.asdict(self.escalations) if self.escalations else None,
             "reuse": dataclasses.asdict(self.reuse) if self.reuse else None,
@@ -207,7 +210,7 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             figures,
             tiers,
             top_errors(connection, run),
-            found_limits(connection, run),
+            *found_limits(connection, run),
             routing_figures(connection, figures),
             reuse_figures(connection, run),
             escalation_figures(connection, run, figures.saved),
@@ -216,10 +219,10 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
         connection.execute("COMMIT")
 
 
-def found_limits(connection: sqlite3.Connection, run: int) -> dict[str, dict[str, int]]:
-    """What the calls of a run told of limits that nobody configured: model -> rpm, tpm, concurrency."""
-    found = connection.execute("SELECT found_limits FROM runs WHERE run = ?", (run,)).fetchone()[0]
-    return json.loads(found) if found else {}
+def found_limits(connection: sqlite3.Connection, run: int) -> tuple[dict[str, dict[str, int]], list[list[str]]]:
+    """What the calls of a run told of limits that nobody configured, and which models share one."""
+    found, shared = connection.execute("SELECT found_limits, shared_limits FROM runs WHERE run = ?", (run,)).fetchone()
+    return json.loads(found or "{}"), json.loads(shared or "[]")
 
 
 def routing_figures(connection: sqlite3.Connection, run: RunSummary) -> RoutingFigures | None:

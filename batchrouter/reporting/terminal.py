@@ -170,6 +170,10 @@ def _found_limits(summary: Summary) -> Iterator[str]:
     for model, limits in summary.found_limits.items():
         yield f"[model.{json.dumps(model)}]"
         yield from (f"{key} = {value:_}" for key, value in limits.items())
+    for models in summary.shared_limits:
+        rpm = summary.found_limits.get(models[0], {}).get("rpm")
+        share = f", rpm = {rpm // len(models):_} each for instance" if rpm else ""
+        yield f"# one limit of the account for {', '.join(models)} together: divide it{share}"
 
 
 def _next_steps(run: RunSummary, db: Path) -> list[str]:

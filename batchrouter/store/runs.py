@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,8 @@ class RunRow:
         return self.state == "finished"
 
 
+FoundLimits = Mapping[str, Mapping[str, int]]
+"""Model -> rpm, tpm, concurrency."""
 _RUN = (
     "SELECT run, name, input, demo, state, exit_code, currency, fixed, intake_state, intake_offset, intake_line,"
     " intake_digest, intake_ended, intake_blank FROM runs"
@@ -179,22 +181,39 @@ async def end(
     *,
     now: str,
     cut: bool = False,
-    found_limits: Mapping[str, Mapping[str, int]] | None = None,
+    found_limits: FoundLimits | None = None,
+    shared_limits: Sequence[Sequence[str]] = (),
 ) -> None:
     """Note how the work on a run ended.
 
     ``cut``: its input is no more, what was taken in is all there is. ``found_limits``: model -> rpm, tpm, concurrency;
-    None or empty leaves what an earlier start found.
+    None or empty leaves what an earlier start found. ``shared_limits``: groups of models that share one.
     """
     found = json.dumps(found_limits) if found_limits else None
+    shared = json.dumps(shared_limits) if shared_limits else None
     finished = exit_code in (ExitCode.OK, ExitCode.SOME_FAILED)
     await connection.execute(
         "UPDATE runs SET state = ?, exit_code = ?, stop_reason = ?, finished_at = ?,"
-        " intake_state = CASE WHEN ? THEN 'cut' ELSE intake_state END, found_limits = coalesce(?, found_limits)"
-        " WHERE run = ?",
-        ("finished" if finished else "stopped", int(exit_code), reason or None, now, int(cut), found, run),
+        " intake_state = CASE WHEN ? THEN 'cut' ELSE intake_state END WHERE run = ?",
+        ("finished" if finished else "stopped", int(exit_code), reason or None, now, int(cut), run),
     )
+    if found:
+        await connection.execute(
+            "UPDATE runs SET found_limits = ?, shared_limits = ?, found_at = ? WHERE run = ?", (found, shared, now, run)
+        )
     await connection.commit()
+
+
+async def found_earlier(connection: aiosqlite.Connection, run: int, since: str) -> list[tuple[FoundLimits, Any]]:
+    """(limits, the configuration they were found under) of the run and others of its input or name, the newest first."""
+    sql = (
+        "SELECT f.found_limits, (SELECT c.settings FROM run_configs c WHERE c.run = f.run AND c.started_at <= f.found_at"
+        " ORDER BY c.config DESC LIMIT 1) FROM runs f JOIN runs u ON u.run = ?"
+        " WHERE f.found_at >= ? AND f.demo = u.demo AND (f.run = u.run OR f.input = u.input OR f.name = u.name)"
+        " ORDER BY f.found_at DESC"
+    )
+    rows = await connection.execute_fetchall(sql, (run, since))
+    return [(json.loads(found), json.loads(settings)) for found, settings in rows if settings]
 
 
 async def reopen_intake(connection: aiosqlite.Connection, run: int) -> None:

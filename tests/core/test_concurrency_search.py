@@ -81,3 +81,16 @@ def test_calls_that_something_else_holds_back_are_no_reason_to_grow() -> None:
 
 def test_a_bound_below_the_first_size_holds() -> None:
     assert ConcurrencySearch(2).size == 2
+
+
+def test_a_search_begins_with_what_was_found_and_goes_on_from_there() -> None:
+    search = ConcurrencySearch.from_found(64, 1_000)
+    assert search.size == search.found == 64
+    assert max(sizes(Server(256, 0.2, 1), search, 20_000)) >= 128
+    assert ConcurrencySearch.from_found(64, 10).size == 10
+
+
+def test_a_finding_that_is_too_high_is_corrected_where_the_gateway_chokes() -> None:
+    search = ConcurrencySearch.from_found(64, 1_000)
+    search.choked(1.0, 2.0)
+    assert search.size < 64

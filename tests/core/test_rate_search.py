@@ -72,16 +72,16 @@ KINDS = {"a second": lambda rpm: Window(rpm, 1.0), "a minute": lambda rpm: Windo
 class Client:
     """Sends whenever it may, as ``engine.pacing`` does; ``accepted`` and ``refused`` are times of sending."""
 
-    def __init__(self, gateway: Window | Bucket, seed: int, in_flight: int) -> None:
+    def __init__(self, gateway: Window | Bucket, seed: int, in_flight: int, found_rpm: float | None = None) -> None:
         sys.stdout.write(f"seed {seed}\n")
         self.gateway = gateway
-        self.search = RateSearch()
+        self.search = RateSearch.from_found(found_rpm, 0.0) if found_rpm else RateSearch()
         self.accepted: list[float] = []
         self.refused: list[float] = []
         self._chance = random.Random(seed)
         self._grid = RequestGrid(10**9)
         self._in_flight: list[tuple[float, float, bool]] = []
-        self._bound, self._most = in_flight, 4
+        self._bound, self._most = in_flight, in_flight if found_rpm else 4
         self._answers = 0
         self._paused_until_s, self._pauses, self._is_careful = 0.0, 0, False
         self._last_s = -10.0
@@ -212,6 +212,39 @@ def test_refusals_of_calls_from_before_a_cut_do_not_cut_again() -> None:
     assert search.rpm == before
     assert not search.refused(12.5, 13.1)
     assert search.rpm < before
+
+
+def test_a_search_begins_below_what_was_found_and_grows_by_its_own_rules() -> None:
+    search = RateSearch.from_found(1_200, 100.0)
+    assert search.rpm == pytest.approx(1_080)
+    assert search.found_rpm == 1_200
+    paces = []
+    for n in range(600):
+        search.answered(100.0 + n * 0.1, 100.2 + n * 0.1)
+        paces.append(search.rpm)
+    assert paces[150] <= 1_200 <= paces[250]
+    assert paces[-1] >= 2_400
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_that_begins_with_what_was_found_is_refused_less(kind: str) -> None:
+    for seed in range(3):
+        first, second = Client(KINDS[kind](1_200), seed, 64), Client(KINDS[kind](1_200), seed, 64, found_rpm=1_200)
+        first.run(60)
+        second.run(60)
+        assert not [at_s for at_s in second.refused if 0 < at_s < 10]  # the bucket is empty at 0
+        assert len(second.refused) < len(first.refused)
+        assert second.used(0, 60) >= 0.9
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finding_that_is_out_of_date_is_corrected(kind: str, factor: float) -> None:
+    client = Client(KINDS[kind](1_200), 1, 64, found_rpm=1_200 / factor)
+    client.run(420)
+    bursts = (kind, factor) == ("a minute", 2.0)  # what a minute allows comes in bursts until it is known to be one
+    assert client.used(120, 420) >= (0.7 if bursts else 0.85)
+    assert client.refused_share() <= 0.05
 
 
 def test_the_gateways_word_tells_that_its_limit_is_of_a_minute() -> None:

@@ -84,3 +84,23 @@ def test_a_choking_gateway_gets_fewer_calls_at_once() -> None:
         assert pacing.place.size == 2
 
     in_virtual_time(main)
+
+
+def test_what_an_earlier_start_found_is_kept_to_and_told_again_once_it_is_answered() -> None:
+    async def main() -> None:
+        rate = RateSearch.from_found(1_200, LoopClock().monotonic_s())
+        concurrency = ConcurrencySearch.from_found(20, 50)
+        pacing = Pacing(
+            rpm=rate.rpm, tpm=9_000, concurrency=concurrency.size, guard=None, clock=LoopClock(), stop=Stop()
+        )
+        search = LimitSearch(pacing, LoopClock(), rate=rate, concurrency=concurrency, tokens_are_configured=False)
+        assert search.found == {}
+        sent = []
+        for _ in range(18):
+            await pacing.turn(1)
+            sent.append(LoopClock().monotonic_s())
+        assert sent[-1] - sent[0] >= 15 * 60 / 1_080
+        search.answered(sent[0], None)
+        assert search.found == {"rpm": 1_200, "concurrency": 20}
+
+    in_virtual_time(main)

@@ -55,7 +55,7 @@ def test_tiers_stand_in_their_own_order(reader: sqlite3.Connection, mixed: int) 
 
 def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) -> None:
     value = figures.summary(reader, mixed).as_dict()
-    assert list(value) == ["run", "tiers", "found_limits", "routing", "escalations", "reuse"]
+    assert list(value) == ["run", "tiers", "found_limits", "shared_limits", "routing", "escalations", "reuse"]
     assert value["run"]["done"] == 3
     assert value["tiers"][0]["model"] == "small"
 

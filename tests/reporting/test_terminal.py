@@ -155,3 +155,11 @@ def test_a_decision_is_its_tier_and_reason() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert terminal.duration(seconds) == text
+
+
+def test_found_limits_are_shown_as_configuration_and_shared_ones_with_how_to_divide_them(summary: Summary) -> None:
+    found = {"small": {"rpm": 1_200, "concurrency": 8}, "middle": {"rpm": 1_200}, "large": {"tpm": 90_000}}
+    text = shown(replace(summary, found_limits=found, shared_limits=[["middle", "small"]]))
+    assert '    [model."small"]\n    rpm = 1_200\n    concurrency = 8\n    [model."middle"]\n    rpm = 1_200\n' in text
+    assert "# one limit of the account for middle, small together: divide it, rpm = 600 each for instance" in text
+    assert "# one limit" not in shown(replace(summary, found_limits=found))
