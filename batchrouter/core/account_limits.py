@@ -168,10 +168,18 @@ class AccountLimits:
         self._latest: dict[str, Reading] = {}
         self._since: dict[str, Reading] = {}
         self._pairs: dict[frozenset[str], Pair] = {}
+        self._is_announced = True
 
     def sent(self, model: str, at_s: float) -> None:
         """A call of a model leaves now, after all others that did."""
-        self._logs.setdefault(model, CallLog()).add(at_s)
+        if self._is_announced:
+            self._logs.setdefault(model, CallLog()).add(at_s)
+
+    def unannounced(self) -> None:
+        """An answer says nothing of a limit: until one does, a fast gateway's calls are too many to be remembered."""
+        if self._is_announced and not self._latest:
+            self._is_announced = False
+            self._logs.clear()
 
     def refused(self) -> None:
         """A call was refused: gateways differ in whether it counts, so what comes before it tells nothing any more."""
@@ -180,6 +188,7 @@ class AccountLimits:
     def answered(self, model: str, counted: Counted, *, sent_s: float, now_s: float) -> bool:
         """A call of a model that left then was answered now, with what is left of its limit; True if that told something."""
         reading = Reading(sent_s, now_s, counted)
+        self._is_announced = True
         self._logs.setdefault(model, CallLog())
         is_news = self._meet(model, reading)
         self._latest[model] = reading

@@ -45,6 +45,10 @@ class Account:
         """A call of a model leaves."""
         self._limits.sent(model, at_s)
 
+    def unannounced(self) -> None:
+        """An answer says nothing of what is left."""
+        self._limits.unannounced()
+
     def refused(self) -> None:
         """A call was refused."""
         self._limits.refused()

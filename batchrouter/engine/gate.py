@@ -1,24 +1,39 @@
-"""The gate of one limit: an even grid of requests, a window of tokens, and pauses, for all models that share it."""
+"""The gate of one limit: an even grid of requests, a window of tokens, and pauses, for all models that share it.
+
+Calls stand in a line. The one in front waits for its slot; when it has it, it lets those behind it through whose time has
+come too. A busy event loop comes late to a slot, and were each call woken only by the one before it, it would never make
+up for that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Sequence
 
 from batchrouter.core.limits import RequestGrid, TokenWindow, Turn
+from batchrouter.ports import Clock, Pacer
 
 TRIAL_EVERY_S = 1.0
 """After a refusal calls go out one by one at this distance until one is answered."""
 
 
-class Gate:
-    """When the next call may be sent. ``lock`` is held by the one call that waits for its slot, in front of all others."""
+TIMER_S = 0.001
+"""What a timer of the event loop may be early."""
 
-    def __init__(self, grid: RequestGrid | None = None, window: TokenWindow | None = None) -> None:
+
+class Gate:
+    """When the next call may be sent. ``guard`` is asked last, by one call at a time."""
+
+    def __init__(
+        self, grid: RequestGrid | None = None, window: TokenWindow | None = None, guard: Pacer | None = None
+    ) -> None:
         self.grid = grid
         self.window = window
-        self.lock = asyncio.Lock()
+        self._guard = guard
+        self._line: deque[tuple[int, asyncio.Future[Turn | None]]] = deque()
+        self._has_front = False
         self.paused_until_s = self.held_until_s = -math.inf
         self.is_careful = False
         self.last_turn_s = -math.inf
@@ -53,9 +68,43 @@ class Gate:
             wait_s = max(wait_s, self.window.wait_s(tokens, now_s))
         return wait_s
 
-    def take(self, tokens: int, now_s: float) -> Turn:
+    async def line_up(self, tokens: int) -> Turn | None:
+        """Stand in line; the turn, or None in front: then this call waits for its slot, and leaves the front after it."""
+        if not self._has_front:
+            self._has_front = True
+            return None
+        called: asyncio.Future[Turn | None] = asyncio.get_running_loop().create_future()
+        self._line.append((tokens, called))
+        try:
+            return await called
+        except asyncio.CancelledError:
+            if not called.cancelled() and called.result() is None:
+                self.leave_front()
+            raise
+
+    def leave_front(self) -> None:
+        """The next in line comes to the front."""
+        while self._line:
+            _, called = self._line.popleft()
+            if not called.done():
+                called.set_result(None)
+                return
+        self._has_front = False
+
+    async def let_through(self, clock: Clock) -> None:
+        """From the front: turns for those behind whose time has come."""
+        while self._line and self.wait_s(self._line[0][0], clock.monotonic_s()) <= TIMER_S:
+            tokens, called = self._line.popleft()
+            if not called.done():
+                turn = await self.take(tokens, clock)
+                if not called.done():
+                    called.set_result(turn)
+
+    async def take(self, tokens: int, clock: Clock) -> Turn:
         """A call is sent now; its tokens are held."""
-        self.last_turn_s = now_s
+        if self._guard:
+            await self._guard.wait()
+        self.last_turn_s = now_s = clock.monotonic_s()
         turn = Turn(now_s, tokens)
         if self.grid:
             self.grid.take(turn)

@@ -97,8 +97,10 @@ class LimitSearch:
         self._is_answered = True
         if announced:
             self._heed(announced)
-            if self._account and announced.requests:
-                self._account.answered(self._model, announced.requests, sent_s)
+        if self._account and announced and announced.requests:
+            self._account.answered(self._model, announced.requests, sent_s)
+        elif self._account:
+            self._account.unannounced()
         if self._rate:
             self._rate.answered(sent_s, now_s)
             self._follow(self._rate)

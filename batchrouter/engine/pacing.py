@@ -1,8 +1,7 @@
 """Pacing of one model, shared by all lanes that use it: concurrency, and the gate of its limits.
 
 A call takes a place (concurrency), then a deck slot, so that under a rate limit only the calls that are about to be
-sent have an attempt open in the ledger; when its row is committed it waits for its turn. Turns are given one at a time,
-in order: the waiter in front sleeps until the exact slot, all others wait for a lock.
+sent have an attempt open in the ledger; when its row is committed it waits for its turn at the gate.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import math
 
 from batchrouter.core.limits import RequestGrid, TokenWindow, Turn
-from batchrouter.engine.gate import Gate
+from batchrouter.engine.gate import TIMER_S, Gate
 from batchrouter.engine.places import Places
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Pacer
@@ -23,8 +22,6 @@ DECK_UNDER_TPM = 4
 
 LOOK_AGAIN_S = 0.25
 """Calls that are settled meanwhile may make room for tokens sooner."""
-TIMER_S = 0.001
-"""What a timer of the event loop may be early."""
 
 
 class Pacing:
@@ -34,8 +31,7 @@ class Pacing:
         self, *, rpm: float | None, tpm: float | None, concurrency: int, guard: Pacer | None, clock: Clock, stop: Stop
     ) -> None:
         self.place = Places(concurrency)
-        self._gate = Gate(RequestGrid(rpm) if rpm else None, TokenWindow(tpm) if tpm else None)
-        self._guard = guard
+        self._gate = Gate(RequestGrid(rpm) if rpm else None, TokenWindow(tpm) if tpm else None, guard)
         self._clock = clock
         self._stop = stop
         self.deck = Places(self._deck_slots)
@@ -114,15 +110,18 @@ class Pacing:
         When the run stops meanwhile it returns at once: the caller looks at ``stop`` before it sends.
         """
         while not (gate := self._gate).is_open(self._clock.monotonic_s()):
-            async with gate.lock:
+            if turn := await gate.line_up(tokens):
+                return turn
+            try:
                 await self._wait_at(gate, tokens)
                 if self._stop.is_requested:
                     return None
-                if gate is not self._gate:
-                    continue
-                if self._guard:
-                    await self._guard.wait()
-                return gate.take(tokens, self._clock.monotonic_s())
+                if gate is self._gate:
+                    turn = await gate.take(tokens, self._clock)
+                    await gate.let_through(self._clock)
+                    return turn
+            finally:
+                gate.leave_front()
         return None
 
     async def _wait_at(self, gate: Gate, tokens: int) -> None:

@@ -337,3 +337,16 @@ def test_a_model_that_is_idle_is_not_judged_and_keeps_no_others_together(kind: s
     client = Client(one_counter(KINDS[kind](1_200), *"abc"), 1_200, busy={"c": (0.0, 0.1)})
     client.run(60)
     assert client.account.one_limit() == {frozenset("ab")}
+
+
+def test_where_no_answer_tells_of_a_limit_calls_are_not_remembered() -> None:
+    limits = AccountLimits()
+    limits.sent("a", 0.0)
+    limits.unannounced()
+    for call in range(1_000):
+        limits.sent("a", call / 1_000)
+    assert not limits._logs
+    limits.answered("a", Counted(600, 599, 60.0), sent_s=1.0, now_s=1.1)
+    limits.unannounced()  # an answer of another kind now and then
+    limits.sent("a", 1.2)
+    assert limits._logs["a"].times == [1.2]

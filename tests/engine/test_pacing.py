@@ -3,9 +3,11 @@
 import asyncio
 import random
 import sys
+import time
 
 import pytest
 
+from batchrouter.assembly.clock import SystemClock
 from batchrouter.core.budget import Budget
 from batchrouter.core.errors import ExitCode
 from batchrouter.engine.budgeting import Budgeting
@@ -184,3 +186,25 @@ def test_a_call_that_left_late_holds_back_the_one_a_second_later() -> None:
         assert LoopClock().monotonic_s() - left_s >= 1
 
     in_virtual_time(main)
+
+
+async def test_calls_whose_time_has_come_meanwhile_leave_together_however_busy_the_loop_is() -> None:
+    """Were each woken by the one before it, 200 calls would take 200 turns of a loop that each take 5 ms."""
+    pacing = Pacing(rpm=60_000, tpm=None, concurrency=50, guard=None, clock=SystemClock(), stop=Stop())
+    loop, turns_of_the_loop = asyncio.get_running_loop(), 0
+
+    def be_busy() -> None:
+        nonlocal turns_of_the_loop
+        turns_of_the_loop += 1
+        time.sleep(0.005)
+        if not all_left.done():
+            loop.call_soon(be_busy)
+
+    all_left = asyncio.gather(*(pacing.turn(1) for _ in range(200)))
+    be_busy()
+    turns = [turn for turn in await all_left if turn]
+    assert len(turns) == 200
+    assert turns_of_the_loop < 150
+    at_s = [turn.at_s for turn in turns]
+    assert at_s == sorted(at_s)
+    assert at_s[-1] - at_s[0] >= 200 / 1_000 - 0.11  # no more than the last tenth of a second is made up for
