@@ -77,7 +77,7 @@ def limited(**limits: int) -> Settings:
 
 
 async def last_minute(connection: aiosqlite.Connection) -> None:
-    assert len(await recently_sent(connection, with_a_rate(limited(rpm=500)), A_MINUTE_LATER)) == OPEN_CALLS
+    assert len(await recently_sent(connection, with_a_rate(limited(rpm=500), {}), A_MINUTE_LATER)) == OPEN_CALLS
 
 
 async def first_page(connection: aiosqlite.Connection) -> None:
@@ -103,6 +103,11 @@ async def test_calls_of_the_last_minute_are_not_read_for_models_without_a_rate(d
     connection = await connect_writer(databases[0])
     steps = Steps()
     await connection.set_progress_handler(steps, 1)
-    assert await recently_sent(connection, with_a_rate(limited(concurrency=500)), A_MINUTE_LATER) == []
+    assert await recently_sent(connection, with_a_rate(limited(concurrency=500), {}), A_MINUTE_LATER) == []
     assert steps.taken == 0
     await connection.close()
+
+
+def test_a_rate_that_was_found_counts_like_one_that_is_configured() -> None:
+    assert with_a_rate(limited(concurrency=500), {MODEL: {"rpm": 600}}) == [MODEL]
+    assert with_a_rate(limited(concurrency=500), {MODEL: {"concurrency": 40}}) == []
