@@ -96,6 +96,7 @@ async def test_a_start_begins_with_what_a_run_that_a_signal_stopped_has_found(jo
     job.check()
 
 
+@pytest.mark.long
 async def test_a_new_run_of_the_same_input_begins_with_it_too_unless_it_is_too_old_or_elsewhere(job: Job) -> None:
     first = hidden(job.gateway, 1_800)
     prompts(job, 120)
@@ -138,19 +139,20 @@ async def test_three_tiers_keep_to_one_limit_of_the_account(job: Job) -> None:
     limit = Limit(2_400)
     await of_all_tiers(job, dict.fromkeys(TIERS.values(), limit), 200)
     assert sum(refused for _, refused in limit.calls) <= 0.02 * len(limit.calls)
-    assert used([limit], 2_400) >= 0.85
+    assert used([limit], 2_400) >= 0.6  # 0.99 where nothing else takes the processor
     summary = api.report(db=job.db)
     assert summary.shared_limits == [["large", "middle", "small"]]
     assert {limits["rpm"] for limits in summary.found_limits.values()} == {2_400}
     job.check()
 
 
+@pytest.mark.long
 async def test_equal_limits_of_three_models_are_all_used(job: Job) -> None:
     limits = {model: Limit(1_200) for model in TIERS.values()}
     await of_all_tiers(job, limits, 250)
     calls = [call for limit in limits.values() for call in limit.calls]
     assert sum(refused for _, refused in calls) <= 0.02 * len(calls)
-    assert used(limits.values(), 3_600) >= 0.85
+    assert used(limits.values(), 3_600) >= 0.6  # 0.97; a third if they were taken for one
     assert api.report(db=job.db).shared_limits == []
 
 

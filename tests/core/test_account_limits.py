@@ -211,7 +211,7 @@ def one_counter(counter: Counter, *names: str) -> dict[str, Counter]:
 
 
 SEEDS = range(2)
-RPMS = (60, 1_200, 6_000)
+RPMS = (60, 1_200, pytest.param(6_000, marks=pytest.mark.long))
 
 
 @pytest.mark.parametrize("rpm", RPMS)
