@@ -176,6 +176,7 @@ def _model(
         tokens_are_configured=model.tpm is not None,
         model=name,
         account=account if is_searched else None,
+        found=found,
     )
     patience_s = settings.gateway[model.gateway].patience_s
     return ModelState(

@@ -64,6 +64,11 @@ class Reading:
     sent_s: float
     now_s: float
     counted: Counted
+    tpm: float | None
+
+    def is_of_the_same_limits(self, other: Reading) -> bool:
+        """Whether both announce the same number of requests, and of tokens."""
+        return self.counted.limit == other.counted.limit and self.tpm == other.tpm
 
     @property
     def used(self) -> float:
@@ -185,9 +190,12 @@ class AccountLimits:
         """A call was refused: gateways differ in whether it counts, so what comes before it tells nothing any more."""
         self._since.clear()
 
-    def answered(self, model: str, counted: Counted, *, sent_s: float, now_s: float) -> bool:
-        """A call of a model that left then was answered now, with what is left of its limit; True if that told something."""
-        reading = Reading(sent_s, now_s, counted)
+    def answered(self, model: str, counted: Counted, *, sent_s: float, now_s: float, tpm: float | None = None) -> bool:
+        """A call of a model that left then was answered now, with what is left of its limit; True if that told something.
+
+        ``tpm``: the limit of tokens that is announced with it.
+        """
+        reading = Reading(sent_s, now_s, counted, tpm)
         self._is_announced = True
         self._logs.setdefault(model, CallLog())
         is_news = self._meet(model, reading)
@@ -223,7 +231,7 @@ class AccountLimits:
     def _meet(self, model: str, reading: Reading) -> bool:
         pairs = len(self._pairs)
         for other, its in self._latest.items():
-            if other != model and its.counted.limit == reading.counted.limit:
+            if other != model and its.is_of_the_same_limits(reading):
                 self._pairs.setdefault(frozenset((model, other)), Pair())
         return len(self._pairs) > pairs
 
@@ -258,7 +266,7 @@ class AccountLimits:
 
     def _differ(self, reading: Reading, other: Reading, model: str, its: str) -> bool:
         """Whether two counts that were read one shortly after the other cannot be one."""
-        if other.counted.limit != reading.counted.limit:
+        if not other.is_of_the_same_limits(reading):
             return True
         if other.now_s < reading.now_s - FRESH_S:
             return False

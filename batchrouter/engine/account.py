@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from batchrouter.core.account_limits import AccountLimits
@@ -18,6 +19,10 @@ class Member(Protocol):
     @property
     def gate(self) -> Gate:
         """What its calls go through."""
+
+    @property
+    def rate(self) -> RateSearch | None:
+        """The search for its limit of requests."""
 
     def go_through(self, gate: Gate, rate: RateSearch) -> None:
         """Keep to that limit from now on, and search it there."""
@@ -53,9 +58,10 @@ class Account:
         """A call was refused."""
         self._limits.refused()
 
-    def answered(self, model: str, counted: Counted, sent_s: float) -> None:
+    def answered(self, model: str, counted: Counted, sent_s: float, tpm: float | None) -> None:
         """A call of a model that was sent then was answered, and what is left of its limit."""
-        if not self._limits.answered(model, counted, sent_s=sent_s, now_s=self._clock.monotonic_s()):
+        now_s = self._clock.monotonic_s()
+        if not self._limits.answered(model, counted, sent_s=sent_s, now_s=now_s, tpm=tpm):
             return
         together = self._limits.together()
         if together != self._together:
@@ -69,7 +75,15 @@ class Account:
 
     def _regroup(self, before: set[frozenset[str]], after: set[frozenset[str]]) -> None:
         gates = {model: member.gate for model, member in self._members.items()}
+        rates = {model: member.rate for model, member in self._members.items()}
         for group in after - before:
-            gate, rate = Gate.in_place_of([gates[model] for model in sorted(group)]), RateSearch()
+            gate = Gate.in_place_of([gates[model] for model in sorted(group)])
+            rate = _most_cautious([rates[model] for model in sorted(group)])
             for model in group:
                 self._members[model].go_through(gate, rate)
+
+
+def _most_cautious(rates: Sequence[RateSearch | None]) -> RateSearch:
+    """A search that goes on where the slowest of these is: what was found is not found again by refusals."""
+    found = [rate for rate in rates if rate and rate.rpm is not None]
+    return copy.deepcopy(min(found, key=lambda rate: rate.rpm or 0.0)) if found else RateSearch()

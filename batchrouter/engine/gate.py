@@ -36,7 +36,7 @@ class Gate:
         self._has_front = False
         self.paused_until_s = self.held_until_s = -math.inf
         self.is_careful = False
-        self.last_turn_s = -math.inf
+        self.refused_at_s = self.last_turn_s = -math.inf
 
     @classmethod
     def in_place_of(cls, gates: Sequence[Gate]) -> Gate:
@@ -50,6 +50,7 @@ class Gate:
         one.paused_until_s = max(gate.paused_until_s for gate in gates)
         one.held_until_s = max(gate.held_until_s for gate in gates)
         one.is_careful = any(gate.is_careful for gate in gates)
+        one.refused_at_s = max(gate.refused_at_s for gate in gates)
         one.last_turn_s = max(gate.last_turn_s for gate in gates)
         return one
 
@@ -94,11 +95,11 @@ class Gate:
     async def let_through(self, clock: Clock) -> None:
         """From the front: turns for those behind whose time has come."""
         while self._line and self.wait_s(self._line[0][0], clock.monotonic_s()) <= TIMER_S:
-            tokens, called = self._line.popleft()
+            tokens, called = self._line[0]
+            turn = None if called.done() else await self.take(tokens, clock)
             if not called.done():
-                turn = await self.take(tokens, clock)
-                if not called.done():
-                    called.set_result(turn)
+                called.set_result(turn)
+            self._line.popleft()
 
     async def take(self, tokens: int, clock: Clock) -> Turn:
         """A call is sent now; its tokens are held."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from batchrouter.core.concurrency_search import ConcurrencySearch
 from batchrouter.core.limits import Announced
 from batchrouter.core.rate_search import RateSearch
@@ -14,7 +17,7 @@ from batchrouter.ports import Clock
 class LimitSearch:
     """Watches the calls of a model and sets its pacing. ``rate``, ``concurrency`` None: configured, not to be found.
 
-    ``account``: where it is found out which models share a limit.
+    ``account``: where it is found out which models share a limit. ``found``: what an earlier start found.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class LimitSearch:
         tokens_are_configured: bool,
         model: str = "",
         account: Account | None = None,
+        found: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._pacing = pacing
         self._clock = clock
@@ -36,6 +40,7 @@ class LimitSearch:
         self._announced_rpm: float | None = None
         self._announced_tpm: float | None = None
         self._is_answered = False
+        self._found_before = found
         self._model = model
         self._account = account
         if account:
@@ -50,7 +55,7 @@ class LimitSearch:
     def found(self) -> dict[str, int]:
         """The limits as they seem to be, by their keys in the configuration; none that is configured or was not met."""
         if not self._is_answered:
-            return {}
+            return dict(self._found_before)
         refused_from = self._rate.found_rpm if self._rate else None
         rpms = [rpm for rpm in (refused_from, self._announced_rpm) if rpm]
         found = {
@@ -76,6 +81,11 @@ class LimitSearch:
         """What the model's calls go through."""
         return self._pacing.gate
 
+    @property
+    def rate(self) -> RateSearch | None:
+        """The search for the limit of requests."""
+        return self._rate
+
     def go_through(self, gate: Gate, rate: RateSearch) -> None:
         """Keep to the limit of that gate from now on, and search it there."""
         self._pacing.go_through(gate)
@@ -98,7 +108,7 @@ class LimitSearch:
         if announced:
             self._heed(announced)
         if self._account and announced and announced.requests:
-            self._account.answered(self._model, announced.requests, sent_s)
+            self._account.answered(self._model, announced.requests, sent_s, announced.tpm)
         elif self._account:
             self._account.unannounced()
         if self._rate:

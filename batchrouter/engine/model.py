@@ -128,7 +128,7 @@ class ModelState:
         else:
             self.limits.answered(sent_s, outcome.announced)
             if self.breaker.answered(sent_s):
-                self.pacing.resume()
+                self.pacing.resume(sent_s)
                 self._pauses = 0
         return 0.0
 

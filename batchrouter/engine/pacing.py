@@ -87,12 +87,14 @@ class Pacing:
 
     def pause(self, seconds: float) -> None:
         """Nobody gets a turn for so long, and then one at a time until ``resume``."""
-        self._gate.paused_until_s = max(self._gate.paused_until_s, self._clock.monotonic_s() + seconds)
-        self._gate.is_careful = True
+        now_s = self._clock.monotonic_s()
+        self._gate.paused_until_s = max(self._gate.paused_until_s, now_s + seconds)
+        self._gate.is_careful, self._gate.refused_at_s = True, now_s
 
-    def resume(self) -> None:
-        """A call was answered: the others may follow at the full rate."""
-        self._gate.is_careful = False
+    def resume(self, sent_s: float) -> None:
+        """A call of this time was answered: the others may follow at the full rate, if it left after the last refusal."""
+        if sent_s >= self._gate.refused_at_s:
+            self._gate.is_careful = False
 
     @property
     def pause_left_s(self) -> float:

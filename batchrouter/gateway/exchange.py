@@ -8,6 +8,7 @@ the length of their body. Here the head is made once and a request is one write,
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import aiohttp
@@ -21,6 +22,8 @@ BROKEN = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, Value
 SWITCHING_PROTOCOLS = 101
 KEPT_S = 15.0
 """Servers close connections that are free for long, and a request that meets the closing is lost."""
+SENT_AT_ONCE_BYTES = 64 * 1024
+"""A larger request may be refused before all of it has left, which a connection with TLS does not tell."""
 _Free = tuple[Connection, float]
 
 
@@ -76,7 +79,8 @@ class Endpoint:
             proxy=URL(proxy) if proxy else None,
         )
         self._head = b""
-        self._free: list[_Free] = []
+        self._free: deque[_Free] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def post(self, body: bytes, departure: Departure) -> Reply:
         """The answer to a body; raises one of ``BROKEN`` where none came whole."""
@@ -86,21 +90,34 @@ class Endpoint:
         except BaseException:
             _abort(connection)
             raise
-        if reply.body is None or not _is_reusable(connection):
-            _abort(connection)
+        is_early = reply.status >= 400 and len(body) > SENT_AT_ONCE_BYTES
+        if reply.body is not None and not is_early and _is_reusable(connection):
+            self._keep(connection)
         else:
-            self._free.append((connection, self._loop.time()))
+            _abort(connection)
         return reply
 
     def _kept(self) -> Connection | None:
-        """A connection that still stands, if there is one; those that were free for too long are let go."""
+        """A connection that still stands, if there is one."""
         while self._free:
             connection, since_s = self._free.pop()
-            protocol = connection.protocol
-            if protocol is not None and protocol.is_connected() and self._loop.time() - since_s < KEPT_S:
+            if self._loop.time() - since_s < KEPT_S and _is_quiet(connection):
                 return connection
-            connection.close()
+            _abort(connection)
         return None
+
+    def _keep(self, connection: Connection) -> None:
+        self._free.append((connection, self._loop.time()))
+        if self._timer is None:
+            self._timer = self._loop.call_later(KEPT_S, self._let_go)
+
+    def _let_go(self) -> None:
+        """Close what was free for too long, the oldest first."""
+        self._timer = None
+        while self._free and self._free[0][1] <= self._loop.time() - KEPT_S:
+            self._free.popleft()[0].close()
+        if self._free:
+            self._timer = self._loop.call_at(self._free[0][1] + KEPT_S, self._let_go)
 
     async def _new(self) -> Connection:
         connection = await self._connector.connect(self._connects, [], self._timeout)
@@ -110,9 +127,11 @@ class Endpoint:
         return connection
 
     def close(self) -> None:
-        """Let go of the connections that are free."""
+        """Give back the connections that are free: the connector closes them, and waits until they are."""
+        if self._timer:
+            self._timer.cancel()
         while self._free:
-            self._free.pop()[0].close()
+            self._free.pop()[0].release()
 
     async def _over(self, connection: Connection, body: bytes, departure: Departure) -> Reply:
         protocol, transport = connection.protocol, connection.transport
@@ -128,10 +147,14 @@ class Endpoint:
 
 def _is_reusable(connection: Connection) -> bool:
     """Whether the request left whole, the answer was read whole, and neither side wants to close."""
-    protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None or protocol.should_close:
-        return False
-    return not transport.get_write_buffer_size()
+    transport = connection.transport
+    return transport is not None and not transport.get_write_buffer_size() and _is_quiet(connection)
+
+
+def _is_quiet(connection: Connection) -> bool:
+    """Whether it stands and nothing came that nobody asked for: it would be taken for the answer to the next request."""
+    protocol = connection.protocol
+    return protocol is not None and protocol.is_connected() and not protocol.should_close
 
 
 def _abort(connection: Connection) -> None:

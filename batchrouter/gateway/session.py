@@ -16,6 +16,7 @@ from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.settings import GatewaySettings
 
 CONNECT_S = 30.0
+_OURS = frozenset({"content-length", "transfer-encoding"})
 _NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -48,6 +49,8 @@ def headers_of(gateway: GatewaySettings, key: str | None, *, version: str) -> di
     elif key:
         headers["api-key"] = key
     for name, value in headers.items():
+        if name.lower() in _OURS:
+            raise ConfigurationError(f"the header {name!r} is not yours to set", "Take it out of headers of [gateway].")
         if _NOT_IN_HEADERS.search(name + value):
             raise ConfigurationError(f"the header {name!r} holds a control character", "Correct headers of [gateway].")
     return headers

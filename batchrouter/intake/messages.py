@@ -67,7 +67,7 @@ def _one_message(message: Any, number: int) -> tuple[str, int, int]:
         raise BadLine(f"message {number} needs a role such as 'user'")
     content = message.get("content")
     others = 0
-    if len(message) > 2:
+    if len(message) > 2 or "content" not in message:
         where = f"message {number}"
         others = sum(_weight(value, where) for key, value in message.items() if key not in ("role", "content"))
     if type(content) is str:

@@ -350,3 +350,11 @@ def test_where_no_answer_tells_of_a_limit_calls_are_not_remembered() -> None:
     limits.unannounced()  # an answer of another kind now and then
     limits.sent("a", 1.2)
     assert limits._logs["a"].times == [1.2]
+
+
+def test_models_whose_limits_of_tokens_differ_are_not_held_together() -> None:
+    limits = AccountLimits()
+    for model, tpm in (("a", 40_000), ("b", 2_000_000), ("c", 40_000)):
+        limits.sent(model, 0.0)
+        limits.answered(model, Counted(500, 499, 60.0), sent_s=0.0, now_s=0.1, tpm=tpm)
+    assert limits.together() == {frozenset("ac")}

@@ -177,3 +177,33 @@ def test_a_pause_goes_along_and_a_stop_wakes_who_waits_at_either_gate() -> None:
         assert not gate._has_front
 
     in_virtual_time(main)
+
+
+def test_models_that_come_together_go_on_with_what_was_found_of_them() -> None:
+    async def main() -> None:
+        clock, account, searches = LoopClock(), Account(LoopClock()), []
+        for name, rpm in (("a", 300), ("b", 600)):
+            pacing = Pacing(rpm=rpm, tpm=None, concurrency=4, guard=None, clock=clock, stop=Stop())
+            rate = RateSearch.from_found(rpm, clock.monotonic_s())
+            search = LimitSearch(
+                pacing,
+                clock,
+                rate=rate,
+                concurrency=None,
+                tokens_are_configured=False,
+                model=name,
+                account=account,
+                found={"rpm": rpm},
+            )
+            assert search.found == {"rpm": rpm}  # not asked yet
+            searches.append((search, pacing))
+        told = Announced(rpm=1_200, requests=Counted(1_200, 1_199, 60.0))
+        for search, _ in searches:
+            search.answered(clock.monotonic_s(), told)
+        (one, pacing), (other, same) = searches
+        assert pacing.gate is same.gate
+        assert pacing.gate.grid is not None
+        assert pacing.gate.grid.rpm == pytest.approx(270, rel=0.05)
+        assert one.found == other.found == {"rpm": 300}
+
+    in_virtual_time(main)

@@ -34,7 +34,7 @@ def test_an_unknown_limit_is_met_slowly_and_the_pace_is_kept_to_it() -> None:
                 await asyncio.sleep(0.1)
                 if not is_too_much:
                     search.answered(sent_s, None)
-                    pacing.resume()
+                    pacing.resume(LoopClock().monotonic_s())
                 elif search.refused(sent_s, 0.0):
                     pacing.pause(1.0)
 

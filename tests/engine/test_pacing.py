@@ -208,3 +208,18 @@ async def test_calls_whose_time_has_come_meanwhile_leave_together_however_busy_t
     at_s = [turn.at_s for turn in turns]
     assert at_s == sorted(at_s)
     assert at_s[-1] - at_s[0] >= 200 / 1_000 - 0.11  # no more than the last tenth of a second is made up for
+
+
+def test_an_answer_to_a_call_from_before_a_refusal_ends_no_care() -> None:
+    async def main() -> None:
+        pacing, clock = paced(), LoopClock()
+        before_s = clock.monotonic_s()
+        await asyncio.sleep(1)
+        pacing.pause(5)
+        pacing.resume(before_s)
+        assert pacing.gate.is_careful
+        await asyncio.sleep(6)
+        pacing.resume(clock.monotonic_s())
+        assert not pacing.gate.is_careful
+
+    in_virtual_time(main)

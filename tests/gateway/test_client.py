@@ -8,10 +8,12 @@ import ssl
 import struct
 import subprocess
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 
 from batchrouter.core.errors import ConfigurationError
@@ -141,6 +143,44 @@ async def test_a_connection_on_which_a_request_was_not_sent_whole_is_not_used_ag
     assert len(writers) == 2
 
 
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() -> None:
+    """A server that says everything twice: the second time comes while the connection is free."""
+    said_again = asyncio.Event()
+    accepted: list[asyncio.Task[None]] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(asyncio.current_task())  # type: ignore[arg-type]
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
+                content = orjson.loads(body)["messages"][0]["content"]
+                choices = [{"message": {"content": content}, "finish_reason": "stop"}]
+                said = answer(200, orjson.dumps({"choices": choices}))
+                writer.write(said)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                writer.write(said)
+                await writer.drain()
+                said_again.set()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    settings = settings_for(server.sockets[0].getsockname()[1])
+    heard = []
+    async with open_gateway(settings, {"default": KEY}, version="test") as client:
+        for text in ("one", "two", "three"):
+            said_again.clear()
+            body = orjson.dumps({"messages": [{"role": "user", "content": text}]})
+            outcome = await client.call(Call("m", body, 16, cap_is_ours=True))
+            heard.append(outcome.answer.content if outcome.answer else None)
+            await said_again.wait()
+            await asyncio.sleep(0.01)
+    await asyncio.gather(*accepted)
+    server.close()
+    assert heard == ["one", "two", "three"]
+
+
 @pytest.mark.parametrize("broken", ["no gzip at all", "half of it", "rubbish after the head"])
 async def test_a_compression_that_is_none_never_raises(broken: str) -> None:
     whole = gzip.compress(b"{}" * 100)
@@ -227,6 +267,7 @@ async def test_a_request_too_deep_for_a_dialect_is_an_outcome_too() -> None:
         {"base_url": "http://:80/v1"},
         {"base_url": "http://user:word@127.0.0.1/v1"},
         {"headers": {"X": "a\r\nAuthorization: mine"}},
+        {"headers": {"Transfer-Encoding": "chunked"}},
         {"proxy": "socks5://127.0.0.1"},
         {"ca_file": "/nowhere/ca.pem"},
         {"model": {"set": {"seed": 2**70}}},

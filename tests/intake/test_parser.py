@@ -142,6 +142,17 @@ def test_weight_counts_text_tools_and_schemas_but_not_images() -> None:
     assert {"image", "tools", "n"} <= record(line).text.keys
 
 
+def test_calls_of_tools_weigh_the_same_with_and_without_an_empty_content() -> None:
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 5_000}}]
+    bare, with_null = (
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "assistant", "tool_calls": calls, "content": None},
+    )
+    weights = {record(orjson.dumps({"messages": [message]})).request.prompt_bytes for message in (bare, with_null)}
+    assert len(weights) == 1
+    assert weights.pop() > 5_000
+
+
 def test_rules_see_user_text_only() -> None:
     messages = [
         {"role": "system", "content": "debug"},
