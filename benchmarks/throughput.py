@@ -23,13 +23,14 @@ from results import table, write_section
 
 CASES = ("0:100", "0:500", "0:1000", "50:100", "50:500", "50:1000")
 
-WHERE = """CPU of one record, the least of many runs, in microseconds (a profile of 2026-11-23; the machine's speed drifts by a
-third, the shares hold): the call over aiohttp 185, where bare aiohttp takes 150 for sending, receiving and parsing the
-same; the engine 60 (choosing, budget, settling, rows); reading, parsing and routing a line 38; all this holds the
-interpreter's lock. The ledger's thread takes 80 to 100 beside it, nearly all of it SQLite, which does not. So one
-process comes to 0.35 to 0.5 of the bare client's rate, at any latency: places for calls in flight are not what is short,
-nor is the disk. On the loop's thread: the call 52 % (aiohttp itself 41 %, else encoding, decoding, the deadline), settling
-with its rows 16 %, dispatching, lanes, pacing, budget and the ledger's queue 22 %, the loop and its sockets the rest."""
+WHERE = """CPU of one record in microseconds, each part measured alone on a quiet machine, the least of many runs: the call 45
+(aiohttp's session, as the bare client uses it, takes 130: requests are written here without it, answers are read by the
+same parser), taking the answer apart 4, the engine 40 (choosing, budget, pacing, settling, rows), reading, checking and
+routing a line 22, fetching it from the queue 8; all this holds the interpreter's lock. SQLite takes 65 to 80 in a thread
+beside it: ten rows and their sums. So the whole comes to some 1.3 times the bare client's work, spread over two threads;
+what is lost beyond that is the interpreter's lock going to and fro, and two threads and a server on two processors that
+other work shares: the ratio of the same two programs came to anything from 0.50 to 0.96 in single pairs. At 50 ms an
+answer also waits for the commit of its record's next call, 5 to 25 ms in which a place for a call in flight is not used."""
 
 
 @dataclass(frozen=True, slots=True)
