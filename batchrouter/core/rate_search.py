@@ -20,6 +20,8 @@ CUT, CUT_AT_FIRST = 0.9, 0.8
 BACK_AFTER_S = 20.0
 BEYOND, BEYOND_AFTER_S, DOUBLED_EVERY_S = 0.1, 14.0, 8.0
 """Once back it takes so long to be a tenth beyond the last refusal's rate; from there on the rate doubles so often."""
+DOUBLINGS_MOST = 40.0
+"""By then nothing is held back any more; a night without a refusal would double it beyond all numbers."""
 MINUTE_FACTOR = 3.0
 """A limit of a minute shows late that it was met, so beyond it all goes so many times slower."""
 SETTLE_S = 1.0
@@ -276,7 +278,7 @@ class RateSearch:
             if self._is_of_a_minute:
                 after_s /= MINUTE_FACTOR
             part = min(1.0, after_s / BEYOND_AFTER_S)
-            doublings = max(0.0, after_s - BEYOND_AFTER_S) / DOUBLED_EVERY_S
+            doublings = min(DOUBLINGS_MOST, max(0.0, after_s - BEYOND_AFTER_S) / DOUBLED_EVERY_S)
             self.rpm = self._ceiling_rpm * (1 + BEYOND * part**3) * 2**doublings
 
     def _forget(self, now_s: float) -> None:

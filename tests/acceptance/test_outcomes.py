@@ -20,7 +20,7 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once: the times themselves are tested as values."""
     monkeypatch.setattr("batchrouter.core.retry.BACKOFF_BASE_S", 0.0)
     monkeypatch.setattr("batchrouter.engine.model.PAUSE_FIRST_S", 0.0)
-    monkeypatch.setattr("batchrouter.engine.pacing.TRIAL_EVERY_S", 0.0)
+    monkeypatch.setattr("batchrouter.engine.gate.TRIAL_EVERY_S", 0.0)
 
 
 def first_then(first: Any, times: int = 1) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import sys
 from collections import deque
@@ -254,3 +255,11 @@ def test_the_gateways_word_tells_that_its_limit_is_of_a_minute() -> None:
     refused_after(search, 6.0, retry_after_s=54.0)
     search.answered(60.2, 60.4)
     assert search.found_rpm == 1_200
+
+
+def test_a_night_without_a_refusal_is_not_too_long_for_the_curve() -> None:
+    search = RateSearch.from_found(600, 0.0)
+    for hour in range(1, 24):
+        search.answered(hour * 3600.0 - 1, hour * 3600.0)
+    assert search.rpm is not None
+    assert 1e9 < search.rpm < math.inf

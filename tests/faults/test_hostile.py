@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchrouter.core import retry
-from batchrouter.engine import model, pacing
+from batchrouter.engine import gate, model
 from tests.faults import child
 from tests.faults.conftest import mixed, run_in, settings_for
 from tests.faults.gateway import SOAK, FaultGateway, Schedule
@@ -23,7 +23,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long it waits between tries is tested elsewhere."""
     monkeypatch.setattr(retry, "BACKOFF_BASE_S", 0.001)
     monkeypatch.setattr(model, "PAUSE_FIRST_S", 0.01)
-    monkeypatch.setattr(pacing, "TRIAL_EVERY_S", 0.01)
+    monkeypatch.setattr(gate, "TRIAL_EVERY_S", 0.01)
 
 
 def write_records(folder: Path, records: int) -> None:
