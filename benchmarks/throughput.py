@@ -23,11 +23,11 @@ from results import table, write_section
 
 CASES = ("0:100", "0:500", "0:1000", "50:100", "50:500", "50:1000")
 
-WHERE = """CPU of one record in microseconds, each part measured alone on a quiet machine, the least of many runs: the call 45
+WHERE = """CPU of one record in microseconds, each part measured alone, the least of many runs: the call 45
 (aiohttp's session, as the bare client uses it, takes 130: requests are written here without it, answers are read by the
-same parser), taking the answer apart 4, the engine 40 (choosing, budget, pacing, settling, rows), reading, checking and
+same parser), taking the answer apart 4, the engine 48 (choosing, budget, pacing, settling, rows), reading, checking and
 routing a line 22, fetching it from the queue 8; all this holds the interpreter's lock. SQLite takes 65 to 80 in a thread
-beside it: ten rows and their sums. So the whole comes to some 1.3 times the bare client's work, spread over two threads;
+beside it: ten rows and their sums. So the whole comes to some 1.4 times the bare client's work, spread over two threads;
 what is lost beyond that is the interpreter's lock going to and fro, and two threads and a server on two processors that
 other work shares: the ratio of the same two programs came to anything from 0.50 to 0.96 in single pairs. At 50 ms an
 answer also waits for the commit of its record's next call, 5 to 25 ms in which a place for a call in flight is not used."""
