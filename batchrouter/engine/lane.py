@@ -63,7 +63,7 @@ class TierLane:
         self._suspects: deque[Job] = deque()
         self._dry = False
         self._fetching = asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
         self._closed = False
@@ -74,19 +74,31 @@ class TierLane:
         self.became_idle = asyncio.Event()
 
     async def next_job(self) -> Job | None:
-        """The next job: a retry that is due, a record from below, then the rows in line order."""
-        while not (self._stop.is_requested or self._closed or self._parked):
-            if job := self._due_retry():
+        """The next job: a retry that is due, a record from below, then the rows in line order.
+
+        Whoever finds one lets the next worker look, so that one event does not wake hundreds for a single job.
+        """
+        while not self._is_over:
+            if job := self._due_retry() or self._record_from_below() or self._row():
+                self.wake()
                 return job
-            if self._arrived:
-                return self._arrived.popleft()
             if self._wants_rows:
                 await self._fetch()
-            elif self._page and not self._rows_wait:
-                return self._page.popleft()
             else:
                 await self._wait()
         return None
+
+    @property
+    def _is_over(self) -> bool:
+        return self._stop.is_requested or self._closed or self._parked
+
+    def _record_from_below(self) -> Job | None:
+        return self._arrived.popleft() if self._arrived else None
+
+    def _row(self) -> Job | None:
+        if self._wants_rows or self._rows_wait or not self._page:
+            return None
+        return self._page.popleft()
 
     @property
     def _wants_rows(self) -> bool:
@@ -99,7 +111,10 @@ class TierLane:
         if not self._retries:
             return None
         due_s, _, job = self._retries[0]
-        if due_s > self._clock.monotonic_s() or not self._gate.lets_through(job):
+        if due_s > self._clock.monotonic_s():
+            self._timer_at(due_s)
+            return None
+        if not self._gate.lets_through(job):
             return None
         heapq.heappop(self._retries)
         return job
@@ -115,6 +130,7 @@ class TierLane:
             before = frozenset(self._claimed | self._aside)
             self._claimed_while_fetching = set()
             self._dry = True
+            self.wake()
             if self._last_let_go > self._cursor:
                 await self._ledger.flush()
             most = PAGE_RECORDS if self._cursor else FIRST_PAGE_RECORDS
@@ -148,9 +164,14 @@ class TierLane:
             self._page.append(job)
 
     async def _wait(self) -> None:
-        if self._retries and self._retries[0][0] > self._clock.monotonic_s():
-            self._timer_at(self._retries[0][0])
-        await self._changed.wait()
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting.append(woken)
+        try:
+            await woken
+        except asyncio.CancelledError:
+            if not woken.cancelled():
+                self.wake()
+            raise
 
     def _timer_at(self, due_s: float) -> None:
         if self._timer and self._timer_due_s <= due_s:
@@ -165,9 +186,13 @@ class TierLane:
         self.wake()
 
     def wake(self) -> None:
-        """Let waiting workers look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        """Let a waiting worker look again, all of them when there is nothing more to come."""
+        while self._waiting:
+            woken = self._waiting.popleft()
+            if not woken.done():
+                woken.set_result(None)
+                if not self._is_over:
+                    return
 
     def rows_added(self) -> None:
         """Rows of this tier were committed beyond those that are known."""
