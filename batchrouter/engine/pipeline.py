@@ -165,6 +165,8 @@ class Pipeline:
             await _any_of(*(lane.became_idle for lane in self._lanes.values()))
             for lane in self._lanes.values():
                 lane.became_idle.clear()
+            if self._stop.is_requested:
+                return
             if not self._intake_over.is_set() or not all(lane.is_drained for lane in self._lanes.values()):
                 continue
             claims = sum(lane.claims for lane in self._lanes.values())

@@ -116,6 +116,23 @@ async def test_refusals_that_are_all_alike_stop_the_run_and_fail_nobody(job: Job
     job.check()
 
 
+async def test_refusals_that_are_all_alike_fail_nobody_when_all_records_are_in_flight(job: Job) -> None:
+    all_here, requests = asyncio.Event(), 40
+
+    async def refused(_body: Any, n: int) -> web.Response:
+        if n == requests - 1:
+            all_here.set()
+        await all_here.wait()
+        return problem(400, "unknown parameter: max_tokens")
+
+    job.gateway.reply = refused
+    job.settings["model"]["small"]["concurrency"] = requests
+    job.prompts(*(f"{n}" for n in range(requests)))
+    assert (await job.run()).exit_code == 78
+    assert set(job.answers("status")) == {("pending",)}
+    job.check()
+
+
 async def test_a_few_bad_records_fail_and_the_rest_is_done(job: Job) -> None:
     job.gateway.reply = lambda body, _n: problem(400) if "bad" in body["messages"][0]["content"] else completion()
     job.prompts(*["bad"] * 5, *["good"] * 5)
