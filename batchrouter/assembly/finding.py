@@ -26,12 +26,16 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run, and its input where lines may be left. ``cut``: the rest of the input is not to be had any more."""
+    """A run, and its input where lines may be left.
+
+    ``cut``: the rest of the input is not to be had any more. ``missing``: it may come back, but is not there now.
+    """
 
     run: RunRow
     source: FileSource | None
     is_finished: bool = False
     cut: bool = False
+    missing: InputMissing | None = None
 
 
 class RunFinder:
@@ -110,12 +114,12 @@ class RunFinder:
         if stored.intake_state == "complete":
             return Plan(stored, None, is_finished=stored.is_finished)
         settings, input_options = settings_of(stored, self._settings)
-        why = "it cannot be read a second time"
+        why, missing = "it cannot be read a second time", None
         if stored.input != STDIN:
             try:
                 source = FileSource(stored.input, settings, input_options, stored.position)
             except InputMissing as error:
-                why = error.message
+                why, missing = error.message, error
             else:
                 compared = await source.compare(self._digests_of(stored))
                 if compared.content != "different":
@@ -123,7 +127,7 @@ class RunFinder:
                 await source.aclose()
                 why = compared.what
         self._observer.notice(f"run {run}: only what was taken in of {stored.input}: {why}")
-        return Plan(stored, None, cut=True)
+        return Plan(stored, None, cut=missing is None, missing=missing)
 
     def _digests_of(self, stored: RunRow) -> Any:
         def digests(first: int, last: int) -> Iterable[tuple[int, bytes]]:

@@ -12,7 +12,7 @@ from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.assembly.workplace import Workplace
-from batchrouter.core.errors import BatchRouterError, ExitCode, Interrupted, StorageFailed
+from batchrouter.core.errors import BatchRouterError, ExitCode, InputMissing, Interrupted, StorageFailed
 from batchrouter.core.limits import WINDOW_S
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.run_end import exit_code
@@ -167,6 +167,8 @@ class Session:
             await self._warn_of_repeated_ids(plan.run.run)
         if self._options.limit is not None and end.exit_code is ExitCode.OK and by_state.get("queued"):
             end = LIMIT_REACHED
+        if plan.missing and end.exit_code is ExitCode.OK:
+            end = _rest_is_missing(plan.missing)
         code = exit_code(end.exit_code, by_state, self._options.max_failed)
         finished = code in (ExitCode.OK, ExitCode.SOME_FAILED)
         await self._write_end(plan.run.run, code, end.reason, cut=plan.cut and finished)
@@ -197,6 +199,14 @@ class Session:
         if not isinstance(error, StorageFailed | Interrupted):
             code = error.exit_code if isinstance(error, BatchRouterError) else ExitCode.FAULT
             await self._write_end(run, code, str(error)[:500])
+
+
+def _rest_is_missing(missing: InputMissing) -> RunEnd:
+    return RunEnd(
+        missing.exit_code,
+        f"{missing.message}: only what was taken in of it is done",
+        "Put the file back and start the same command again.",
+    )
 
 
 def with_a_rate(settings: Settings, found: wiring.Found) -> list[str]:

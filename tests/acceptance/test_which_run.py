@@ -123,10 +123,19 @@ async def test_prices_limits_and_models_may_change_and_each_attempt_names_its_co
     job.check()
 
 
-async def test_resume_of_a_vanished_input_does_what_was_taken_in(job: Job) -> None:
-    await unfinished(job)
-    job.input.unlink()
+async def test_resume_of_a_vanished_input_does_what_was_taken_in_and_does_not_call_it_all(job: Job) -> None:
+    job.prompts("one", "two", "three")
+    await job.run(limit=1)
+    job.input.rename(job.folder / "elsewhere")
+    for _ in range(2):
+        report = await job.resume()
+        assert report.exit_code == 66
+        assert "only what was taken in of it is done" in report.stop_reason
+        assert job.rows("SELECT state, exit_code FROM runs") == [("stopped", 66)]
+        job.check()
+    (job.folder / "elsewhere").rename(job.input)
     assert (await job.resume()).exit_code == 0
+    assert job.gateway.prompts() == ["one", "two", "three"]
     job.check()
 
 
