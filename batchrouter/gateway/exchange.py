@@ -122,8 +122,6 @@ class Endpoint:
     async def _new(self) -> Connection:
         connection = await self._connector.connect(self._connects, [], self._timeout)
         self._head = self._head or _head(self._connects)  # complete once a proxy was greeted
-        if connection.protocol is not None:
-            connection.protocol.set_response_params(read_until_eof=True)
         return connection
 
     def close(self) -> None:
@@ -137,6 +135,7 @@ class Endpoint:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
+        protocol.set_response_params(read_until_eof=True)  # a new parser: half an answer of before is no part of this one
         departure.begin()
         transport.write(self._head + b"%d\r\n\r\n" % len(body) + body)
         message, content = await protocol.read()

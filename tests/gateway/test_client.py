@@ -181,6 +181,35 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() 
     assert heard == ["one", "two", "three"]
 
 
+async def test_half_an_answer_that_nobody_asked_for_is_no_part_of_the_next_one() -> None:
+    """Its rest comes once the next request is there: that call comes to nothing, and never to the answer of before."""
+    half_is_there = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        extra = b""
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
+                said = answer(200, orjson.dumps({"choices": [{"message": {"content": "one"}, "finish_reason": "stop"}]}))
+                writer.write(extra[20:] or said)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                writer.write(said[:20])
+                await writer.drain()
+                extra = said
+                half_is_there.set()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with open_gateway(settings_for(server.sockets[0].getsockname()[1]), {"default": KEY}, version="test") as client:
+        assert (await client.call(CALL)).state == "ok"
+        await half_is_there.wait()
+        await asyncio.sleep(0.01)
+        assert (await client.call(CALL)).state == "unknown"
+    server.close()
+
+
 @pytest.mark.parametrize("broken", ["no gzip at all", "half of it", "rubbish after the head"])
 async def test_a_compression_that_is_none_never_raises(broken: str) -> None:
     whole = gzip.compress(b"{}" * 100)
