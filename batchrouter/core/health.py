@@ -5,6 +5,7 @@ Each class is a small state machine over outcomes; the clock's reading (seconds,
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from batchrouter.core.outcome import ErrorClass
 
 OUTAGE_AFTER_FAILURES = 20
 SUSPECT_RECORDS = 3
+IDLE_S = 120.0
+"""Longer than any retry waits: when the next call leaves later than that after a failure, nothing was asked meanwhile."""
 PROBE_FIRST_S = 5.0
 PROBE_MOST_S = 300.0
 UNUSABLE_WINDOW = 50
@@ -30,6 +33,7 @@ class OutageBreaker:
     failures: int = 0
     failing_since_s: float | None = None
     failed_last_s: float = 0.0
+    first_sent_s: float = 0.0
     probe_at_s: float = 0.0
     probes: int = 0
     lines: set[int] = field(default_factory=set)
@@ -52,28 +56,32 @@ class OutageBreaker:
     def answered(self, sent_s: float) -> bool:
         """The gateway answered a call of this time, be it with an error of the request's own; whether that is news.
 
-        An answer to a call from before the trouble says nothing about now.
+        An answer to a call from before those that failed says nothing about now.
         """
-        if self.failing_since_s is not None and sent_s < self.failing_since_s:
+        if self.failing_since_s is not None and sent_s < self.first_sent_s:
             return False
         if self.failing_since_s is not None:
             self.failures, self.failing_since_s, self.probes = 0, None, 0
             self.lines.clear()
         return True
 
-    def failed(self, now_s: float, line: int = 0) -> None:
-        """A call for the record of this line came back without an answer."""
-        self.refused(now_s)
+    def failed(self, now_s: float, line: int, *, sent_s: float, paused_until_s: float = -math.inf) -> None:
+        """A call of this time for the record of this line came back without an answer."""
+        self.refused(now_s, sent_s=sent_s, paused_until_s=paused_until_s)
         if not self.is_suspected:
             self.lines.add(line)
         self.failures += 1
         if self.failures == OUTAGE_AFTER_FAILURES:
             self.probe_at_s = now_s + PROBE_FIRST_S
 
-    def refused(self, now_s: float) -> None:
-        """The gateway said "later": no outage, but no answer either, so its patience runs."""
+    def refused(self, now_s: float, *, sent_s: float, paused_until_s: float = -math.inf) -> None:
+        """The gateway said "later": no outage, but no answer either, so its patience runs; in a pause that it asked for too."""
         if self.failing_since_s is None:
-            self.failing_since_s = now_s
+            self.failing_since_s, self.first_sent_s = now_s, sent_s
+        elif not self.is_open:
+            idle_s = sent_s - max(self.failed_last_s, paused_until_s)
+            self.failing_since_s += idle_s if idle_s > IDLE_S else 0.0
+        self.first_sent_s = min(self.first_sent_s, sent_s)
         self.failed_last_s = now_s
 
     def wait_s(self, now_s: float) -> float:

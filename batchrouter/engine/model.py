@@ -111,18 +111,18 @@ class ModelState:
 
     def learn(self, outcome: Outcome, start: AttemptStart, *, sent_s: float, jitter: float) -> float:
         """Take in the outcome of a call that was sent at this time; returns the seconds of a pause of the whole model that begins with it, or 0."""
-        now_s = self._clock.monotonic_s()
+        now_s, paused_until_s = self._clock.monotonic_s(), self.pacing.gate.paused_until_s
         self._last_message = outcome.message
         if outcome.usage and start.purpose == "answer":
             self._answers += 1
             rate = max(LEARNING_RATE, 1 / (self._answers + 1))
             self._typical_output += rate * (outcome.usage.output_tokens - self._typical_output)
         if outcome.error is ErrorClass.OVERLOAD:
-            self.breaker.refused(now_s)
+            self.breaker.refused(now_s, sent_s=sent_s, paused_until_s=paused_until_s)
             waits = self.limits.refused(sent_s, outcome.retry_after_s or 0.0)
             return self._pause(outcome.retry_after_s, jitter) if waits or outcome.retry_after_s else 0.0
         if outcome.error in NO_ANSWER:
-            self.breaker.failed(now_s, start.line)
+            self.breaker.failed(now_s, start.line, sent_s=sent_s, paused_until_s=paused_until_s)
             if outcome.status_code == SERVICE_UNAVAILABLE or outcome.error is ErrorClass.LOST:
                 self.limits.choked(sent_s)
         else:

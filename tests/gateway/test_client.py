@@ -191,7 +191,9 @@ async def test_half_an_answer_that_nobody_asked_for_is_no_part_of_the_next_one()
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 await reader.readexactly(int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
-                said = answer(200, orjson.dumps({"choices": [{"message": {"content": "one"}, "finish_reason": "stop"}]}))
+                said = answer(
+                    200, orjson.dumps({"choices": [{"message": {"content": "one"}, "finish_reason": "stop"}]})
+                )
                 writer.write(extra[20:] or said)
                 await writer.drain()
                 await asyncio.sleep(0.05)
@@ -202,7 +204,9 @@ async def test_half_an_answer_that_nobody_asked_for_is_no_part_of_the_next_one()
         writer.close()
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with open_gateway(settings_for(server.sockets[0].getsockname()[1]), {"default": KEY}, version="test") as client:
+    async with open_gateway(
+        settings_for(server.sockets[0].getsockname()[1]), {"default": KEY}, version="test"
+    ) as client:
         assert (await client.call(CALL)).state == "ok"
         await half_is_there.wait()
         await asyncio.sleep(0.01)
