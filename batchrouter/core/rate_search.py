@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 WINDOW_S = 60.0
@@ -26,6 +27,8 @@ MINUTE_FACTOR = 3.0
 """A limit of a minute shows late that it was met, so beyond it all goes so many times slower."""
 SETTLE_S = 1.0
 RPM_LEAST = 1.0
+FEW_CALLS = 10
+"""So few accepted calls before refusals tell of no limit while the search is younger than a window: others may have had the rest."""
 REFUSALS_IN_A_ROW = 4
 BY_CHANCE = 1e-5
 """So improbable must a row of refusals be before it counts as the end of what a limit gives."""
@@ -102,6 +105,7 @@ class RateSearch:
     _refused_until_s: float = 0.0
     _is_of_a_minute: bool = False
     _accepted: deque[float] = field(default_factory=deque)
+    _first_sent_s: float = math.inf
 
     @classmethod
     def from_found(cls, rpm: float, now_s: float) -> RateSearch:
@@ -113,6 +117,7 @@ class RateSearch:
 
     def answered(self, sent_s: float, now_s: float) -> None:
         """A call that was sent then was answered; a call from before the refusals says nothing about now."""
+        self._first_sent_s = min(self._first_sent_s, sent_s)
         self._accepted.append(sent_s)
         self._forget(now_s)
         if self._refusing_since_s is not None:
@@ -129,6 +134,7 @@ class RateSearch:
 
         ``retry_after_s`` is the gateway's own word for how long it will refuse.
         """
+        self._first_sent_s = min(self._first_sent_s, sent_s)
         if self._refusing_since_s is not None:
             self._refused_until_s = max(self._refused_until_s, sent_s, now_s + retry_after_s)
             return True
@@ -207,24 +213,29 @@ class RateSearch:
 
     def _found_again(self, since_s: float, now_s: float) -> None:
         """The first answer after refusals: how long they lasted tells over which time the limit counts."""
+        self._refusing_since_s = None
         before = [sent_s for sent_s in self._accepted if sent_s <= since_s]
-        is_new = not before or since_s - before[0] < 1.0
-        if self._refused_until_s - since_s <= LONG_SILENCE_S and not self._is_of_a_minute:
-            before = [sent_s for sent_s in before if sent_s > since_s - BEFORE_REFUSAL_S]
-            span_s = max(1.0, since_s - before[0]) if before else BEFORE_REFUSAL_S
-            ceiling_rpm = len(before) * 60.0 / span_s
+        lasted_long = self._refused_until_s - since_s > LONG_SILENCE_S or self._is_of_a_minute
+        if not self._tell_of_a_limit(before, since_s, lasted_long=lasted_long):
+            self._recent, self._in_a_row = Share(), 0
+            if self.rpm is not None:
+                self._cut(self._ceiling_rpm, self.rpm * CUT, now_s)
+            return
+        if lasted_long:
+            ceiling_rpm, self._is_of_a_minute = float(len(before)), True
         else:
-            ceiling_rpm = float(len(before))
-            is_new = False
-            self._is_of_a_minute = True
+            just_before = [sent_s for sent_s in before if sent_s > since_s - BEFORE_REFUSAL_S] or before[-FEW_CALLS:]
+            ceiling_rpm = len(just_before) * 60.0 / max(1.0, since_s - just_before[0])
         if self.rpm is not None:
             ceiling_rpm = min(ceiling_rpm, self.rpm)
-        self._refusing_since_s = None
-        if is_new and self.rpm is None:
-            self._recent, self._in_a_row = Share(), 0
-            return  # refused from the first calls on: nothing is known yet
         self._begin_series(ceiling_rpm)
         self._cut(max(RPM_LEAST, ceiling_rpm), ceiling_rpm * CUT_AT_FIRST, now_s)
+
+    def _tell_of_a_limit(self, before: Sequence[float], since_s: float, *, lasted_long: bool) -> bool:
+        """Whether the calls accepted before refusals were all that a limit gives; not where they began with the first calls."""
+        if lasted_long:
+            return len(before) >= FEW_CALLS or since_s - self._first_sent_s >= WINDOW_S
+        return bool(before) and (self.rpm is not None or since_s - before[0] >= 1.0)
 
     def _begin_series(self, ceiling_rpm: float) -> None:
         self._cuts, self._first_ceiling_rpm, self._since_first_cut = 0, ceiling_rpm, Share()

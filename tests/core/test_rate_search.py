@@ -257,6 +257,15 @@ def test_the_gateways_word_tells_that_its_limit_is_of_a_minute() -> None:
     assert search.found_rpm == 1_200
 
 
+@pytest.mark.parametrize("found_rpm", [None, 600])
+def test_what_others_used_up_before_is_no_limit(found_rpm: float | None) -> None:
+    """Refusals from the first call on, for 20 seconds: nothing that was accepted tells how much is allowed."""
+    client = Client(Window(600, 60, deque([-40.0] * 600)), 1, 32, found_rpm)
+    client.run(240)
+    assert not [at_s for at_s in client.accepted if at_s < 20]
+    assert client.used(60, 240) >= 0.8
+
+
 def test_a_night_without_a_refusal_is_not_too_long_for_the_curve() -> None:
     search = RateSearch.from_found(600, 0.0)
     for hour in range(1, 24):
