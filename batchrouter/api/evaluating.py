@@ -16,7 +16,7 @@ from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer, RunEnd
 from batchrouter.quality.measuring import Sampled, agreement, in_words, measured
 from batchrouter.reporting import figures, pairs
-from batchrouter.reporting.export import spare_sources
+from batchrouter.reporting.export import check_destination, spare_sources
 from batchrouter.store import evaluations
 from batchrouter.store.reading import open_reader
 
@@ -37,7 +37,7 @@ async def evaluate(
         number = figures.find_run(reader, run)
         if options.pairs:
             spare_sources(reader, number, options.pairs, options.gold, option="--pairs")
-            pairs.check(options.pairs)
+            check_destination(options.pairs, "--pairs")
     entries = read_gold(options.gold) if options.gold else []
     async with open_desk(db, settings or load_settings(), RunOptions(), observer) as desk:
         evaluation, end = await Evaluator(desk, options).work(number)

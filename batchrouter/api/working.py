@@ -32,6 +32,11 @@ async def run(
     ``source`` is a path, or ``-`` for stdin (which needs ``options.name``). The report's ``exit_code`` is that of the
     command line. ``settings`` None: those of ``load_settings()``.
     """
+    if options.output:
+        from batchrouter.reporting import export  # noqa: PLC0415 - else `run` needs it at its end only
+
+        export.check_destination(options.output)
+        export.spare(options.output, source, database=db)
     async with open_desk(db, settings or load_settings(), options, observer) as desk:
         return await desk.finish(await desk.finder.by_input(source, input_options, options))
 
@@ -45,7 +50,7 @@ async def resume(
     observer: Observer | None = None,
 ) -> RunReport:
     """Go on with a run (number, name or ``latest``) without naming its input."""
-    number = _number_of(db, run)
+    number = _number_of(db, run, options.output)
     async with open_desk(db, settings, options, observer) as desk:
         return await desk.finish(await desk.finder.by_number(number))
 
@@ -58,7 +63,10 @@ async def resume_all(
         pass
     reports = []
     async with open_desk(db, settings, options, observer) as desk:
-        for number in await desk.unfinished():
+        unfinished = await desk.unfinished()
+        for number in unfinished:
+            _number_of(db, str(number), options.output)
+        for number in unfinished:
             report = await desk.finish(await desk.finder.by_number(number))
             reports.append(report)
             if not report.is_complete:
@@ -77,7 +85,7 @@ async def retry(
     observer: Observer | None = None,
 ) -> tuple[int, RunReport | None]:
     """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report)."""
-    number = _number_of(db, run)
+    number = _number_of(db, run, options.output)
     async with open_desk(db, settings, options, observer) as desk:
         queued, purged = await runs.queue_again(desk.connection, number, which)
         if purged:
@@ -87,11 +95,16 @@ async def retry(
         return queued, await desk.finish(await desk.finder.by_number(number))
 
 
-def _number_of(db: Path, run: str) -> int:
-    from batchrouter.reporting.figures import find_run  # noqa: PLC0415 - `run` needs figures at its end only
+def _number_of(db: Path, run: str, output: Path | None) -> int:
+    """The number of a run whose answers may go to ``output``."""
+    from batchrouter.reporting import export, figures  # noqa: PLC0415 - `run` needs them at its end only
 
     with open_reader(db) as reader:
-        return find_run(reader, run)
+        number = figures.find_run(reader, run)
+        if output:
+            export.check_destination(output)
+            export.spare_sources(reader, number, output)
+    return number
 
 
 def _tell_purged(purged: int, queued: int, observer: Observer) -> None:

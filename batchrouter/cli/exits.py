@@ -97,16 +97,21 @@ def after_a_run(code: int, tell: Callable[[], None]) -> int:
 
 
 def _tell(code: ExitCode, name: str, message: str, hint: str, *, as_json: bool) -> int:
-    from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
-
     with suppress(OSError):  # nobody reads it: the code says it still
         if as_json:
             click.echo(json.dumps({"error": {"code": name, "message": message, "hint": hint}}))
         else:
-            click.echo(f"error: {printable_lines(message)}", err=True)
-            if hint:
-                click.echo(f"hint: {printable_lines(hint)}", err=True)
+            tell_error(message, hint)
     return code
+
+
+def tell_error(message: str, hint: str) -> None:
+    """What happened, and what to do next, on stderr."""
+    from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
+
+    click.echo(f"error: {printable_lines(message)}", err=True)
+    if hint:
+        click.echo(f"hint: {printable_lines(hint)}", err=True)
 
 
 def _prepare_streams() -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchrouter.cli.event_loop import load_engine_beside, run_quickly, run_to_end
-from batchrouter.cli.exits import after_a_run
+from batchrouter.cli.exits import after_a_run, tell_error
 from batchrouter.cli.options import Common, common_options, input_options, router_option, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
 from batchrouter.core.errors import ExitCode
-from batchrouter.core.filesystems import BESIDE_A_DATABASE
+from batchrouter.core.filesystems import files_of_database
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(
     if source == "-" and options.name is None:
         raise click.UsageError("stdin has no name of its own: give the run one with --name")
     db = common.database(demo=options.demo)
-    needed = [Path(source), db, *(Path(f"{db}{ending}") for ending in BESIDE_A_DATABASE)]
+    needed = [Path(source), *files_of_database(db)]
     if options.output and options.output.resolve() in [path.resolve() for path in needed]:
         raise click.BadParameter("this is the input, or the database", param_hint="--output")
     settings = api.load_settings(common.config, budget=budget, router=router)
@@ -212,12 +212,12 @@ def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) 
 
 def _told(report: RunReport, common: Common, db: Path) -> int:
     """Print a run's summary, and on stderr why it stopped."""
-    return after_a_run(report.exit_code, lambda: _tell([report], common, db, report.summary.as_dict()))
+    return after_a_run(report.exit_code, lambda: _tell([report], common, db, report.as_dict()))
 
 
 def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
     """The same for several runs, as one object with ``--json``; the code that asks for most attention."""
-    value = {"runs": [report.summary.as_dict() for report in reports]}
+    value = {"runs": [report.as_dict() for report in reports]}
     code = max((report.exit_code for report in reports), default=ExitCode.OK)
     return after_a_run(code, lambda: _tell(reports, common, db, value))
 
@@ -236,6 +236,8 @@ def _tell(reports: list[RunReport], common: Common, db: Path, value: dict[str, A
             click.echo(f"stopped: {terminal.printable_lines(report.stop_reason)}", err=True)
             if report.hint:
                 click.echo(f"hint: {terminal.printable_lines(report.hint)}", err=True)
+        if report.export_failure:
+            tell_error(report.export_failure.message, report.export_failure.hint)
 
 
 COMMANDS = (run, resume, retry, estimate)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from batchrouter import api
 from batchrouter.assembly.silence import Silent
-from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, StorageFailed
-from batchrouter.core.options import MaxFailed
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, InputUnfit, StorageFailed
+from batchrouter.core.options import MaxFailed, RunOptions
+from batchrouter.core.settings import Settings
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger
 from tests.acceptance.conftest import Job, completion, problem
@@ -306,6 +308,64 @@ async def test_under_a_rate_limit_only_calls_about_to_leave_are_open(job: Job) -
     (first, last) = job.rows("SELECT min(started_at), max(started_at) FROM attempts")[0]
     assert (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds() > 2.5
     job.check()
+
+
+async def test_an_output_that_cannot_be_written_is_refused_before_anything_happens(job: Job) -> None:
+    job.prompts("one")
+    for folder in (job.folder / "nowhere" / "out.jsonl", job.folder):
+        with pytest.raises(StorageFailed, match="cannot be written"):
+            await job.run(output=folder)
+    for source in (job.input, job.db, job.db.with_name("runs.db-wal")):
+        with pytest.raises(InputUnfit, match="input of the run, or its database"):
+            await job.run(output=source)
+    assert job.gateway.requests == []
+    assert list(job.folder.iterdir()) == [job.input]
+
+
+async def test_a_resume_and_a_retry_refuse_such_an_output_too(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: problem(400)
+    job.prompts("one")
+    assert (await job.run()).exit_code == 3
+    settings, before = Settings.model_validate(job.settings), job.rows("SELECT * FROM runs")
+    for output, error in ((job.input, InputUnfit), (job.folder / "nowhere" / "out.jsonl", StorageFailed)):
+        options = RunOptions(output=output)
+        with pytest.raises(error):
+            await job.resume(output=output)
+        with pytest.raises(error):
+            await api.retry("latest", db=job.db, settings=settings, options=options)
+    assert len(job.gateway.requests) == 1
+    assert job.rows("SELECT * FROM runs") == before, "nothing was queued again"
+    job.gateway.reply = lambda _body, _n: problem(401)
+    job.prompts("two")
+    await job.run()
+    with pytest.raises(InputUnfit):
+        await api.resume_all(db=job.db, settings=settings, options=RunOptions(output=job.input))
+    assert len(job.gateway.requests) == 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 74), (400, 74), (401, 77)])
+async def test_an_export_that_fails_at_the_end_does_not_hide_how_the_run_ended(
+    job: Job, status: int, code: int
+) -> None:
+    output = job.folder / "out" / "answers.jsonl"
+    output.parent.mkdir()
+
+    def reply(_body: object, _n: int) -> object:
+        output.parent.rmdir()
+        return completion() if status == 200 else problem(status)
+
+    job.gateway.reply = reply
+    job.prompts("one")
+    report = await job.run(output=output)
+    assert report.exit_code == code
+    assert bool(report.stop_reason) is (status == 401)
+    assert report.summary.run.records == 1
+    assert isinstance(report.export_failure, StorageFailed)
+    assert "batchrouter export 1 --db" in report.export_failure.hint
+    output.parent.mkdir()
+    if status == 200:
+        assert (await job.run(output=output)).exit_code == 0, "the same command again"
+        assert len(output.read_text().splitlines()) == 1
 
 
 async def test_an_empty_input_is_a_finished_run(job: Job) -> None:

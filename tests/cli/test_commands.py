@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from batchrouter.cli import looking
 from batchrouter.cli.group import batchrouter
-from batchrouter.core.errors import ExitCode
+from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.findings import Finding
 from batchrouter.core.options import InputOptions, MaxFailed, RetrySelection
 from batchrouter.reporting.figures import RunStatus
@@ -78,6 +78,22 @@ def test_run_does_not_write_over_its_sources(shell: Shell, stand_in: StandIn, ou
     asked = stand_in("run", a_report(), awaited=True)
     assert shell("run", "in.jsonl", "--db", "x.db", "-o", output).code == 2
     assert not asked.calls, "before any money is spent"
+
+
+@pytest.mark.parametrize(("code", "ends_with"), [(0, 74), (3, 74), (77, 77)])
+def test_an_export_that_failed_is_told_after_the_run(
+    shell: Shell, stand_in: StandIn, code: int, ends_with: int
+) -> None:
+    failure = StorageFailed("out.jsonl cannot be written", "export again")
+    reason = "the key was refused" if code == 77 else ""
+    stand_in("run", replace(a_report(ExitCode(ends_with), reason), export_failure=failure), awaited=True)
+    ended = shell("run", "in.jsonl", "-o", "out.jsonl")
+    assert ended.code == ends_with
+    assert "2 records" in ended.out
+    stopped = f"stopped: {reason}\n" if reason else ""
+    assert ended.err == f"{stopped}error: out.jsonl cannot be written\nhint: export again\n"
+    value = json.loads(shell("run", "in.jsonl", "-o", "out.jsonl", "--json").out)
+    assert (value["run"]["done"], value["error"]["code"]) == (2, "storage")
 
 
 def test_resume_takes_a_run_and_more_budget(shell: Shell, stand_in: StandIn) -> None:

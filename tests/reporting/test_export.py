@@ -129,6 +129,26 @@ def test_a_folder_that_is_not_there(reader: sqlite3.Connection, mixed: int, tmp_
         export(reader, mixed, tmp_path / "nowhere" / "out.jsonl")
 
 
+def test_what_cannot_be_written_is_known_beforehand(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "out.jsonl", tmp_path / "pipe"
+    file.write_text("old")
+    os.mkfifo(pipe)
+    for good in (file, tmp_path / "new.jsonl", pipe, Path(os.devnull)):
+        exporting.check_destination(good)
+    for bad in (tmp_path / "nowhere" / "out.jsonl", tmp_path, tmp_path / ("x" * 250), file / "out.jsonl"):
+        with pytest.raises(StorageFailed, match="cannot be written"):
+            exporting.check_destination(bad)
+    assert sorted(tmp_path.iterdir()) == [file, pipe], "nothing was changed"
+    assert file.read_text() == "old"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageFailed, match="Permission denied"):
+        exporting.check_destination(tmp_path / "out.jsonl")
+
+
 def test_a_link_stays_a_link(reader: sqlite3.Connection, mixed: int, tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "target.jsonl"
     target.touch()
