@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchrouter.cli.event_loop import load_engine_beside, run_quickly, run_to_end
-from batchrouter.cli.exits import after_a_run, tell_error
+from batchrouter.cli.exits import after_a_run, in_words
 from batchrouter.cli.options import Common, common_options, input_options, router_option, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
@@ -212,32 +212,34 @@ def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) 
 
 def _told(report: RunReport, common: Common, db: Path) -> int:
     """Print a run's summary, and on stderr why it stopped."""
-    return after_a_run(report.exit_code, lambda: _tell([report], common, db, report.as_dict()))
+    return after_a_run(report.exit_code, lambda: _show([report], common, db, report.as_dict()), _reasons(report))
 
 
 def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
     """The same for several runs, as one object with ``--json``; the code that asks for most attention."""
     value = {"runs": [report.as_dict() for report in reports]}
     code = max((report.exit_code for report in reports), default=ExitCode.OK)
-    return after_a_run(code, lambda: _tell(reports, common, db, value))
+    reasons = [reason for report in reports for reason in _reasons(report)]
+    nothing = ["no run stopped: nothing to go on with"]
+    return after_a_run(code, lambda: _show(reports, common, db, value), reasons if reports else nothing)
 
 
-def _tell(reports: list[RunReport], common: Common, db: Path, value: dict[str, Any]) -> None:
+def _show(reports: list[RunReport], common: Common, db: Path, value: dict[str, Any]) -> None:
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
     if common.as_json:
         print_json(value)
-    if not reports:
-        click.echo("no run stopped: nothing to go on with", err=True)
+        return
     for report in reports:
-        if not common.as_json:
-            terminal.print_summary(report.summary, sys.stdout, db)
-        if report.stop_reason:
-            click.echo(f"stopped: {terminal.printable_lines(report.stop_reason)}", err=True)
-            if report.hint:
-                click.echo(f"hint: {terminal.printable_lines(report.hint)}", err=True)
-        if report.export_failure:
-            tell_error(report.export_failure.message, report.export_failure.hint)
+        terminal.print_summary(report.summary, sys.stdout, db)
+
+
+def _reasons(report: RunReport) -> Iterator[str]:
+    """Why a run stopped, and why its export failed."""
+    if report.stop_reason:
+        yield from in_words("stopped", report.stop_reason, report.hint)
+    if failure := report.export_failure:
+        yield from in_words("error", failure.message, failure.hint)
 
 
 COMMANDS = (run, resume, retry, estimate)
