@@ -206,7 +206,11 @@ def run_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--budget", type=Amount(), help="Most that the run may cost, all its invocations together."),
-            click.option("--until", type=TimeOfStop(), help="Start no call after this: 06:30, or ISO with offset."),
+            click.option(
+                "--until",
+                type=TimeOfStop(),
+                help="Start no call after this: 06:30 (the next one to come), or ISO with offset.",
+            ),
             click.option("--max-duration", type=Duration(), help="Start no call after so long: 90s, 15m, 6h."),
             click.option("--limit", type=click.IntRange(min=1), help="Only the first N records."),
             click.option(

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -133,6 +134,22 @@ async def test_no_time_left_stops_before_the_first_call(job: Job) -> None:
     job.prompts("one")
     assert (await job.run(max_duration_s=0.0)).exit_code == 4
     assert job.gateway.requests == []
+
+
+async def test_the_moment_of_until_is_told_once_in_local_time(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Silent, "notice", lambda _silent, message: told.append(message))
+    monkeypatch.setenv("TZ", "IST-5:30")
+    time.tzset()
+    try:
+        job.prompts("one")
+        await job.run(until=datetime(2037, 11, 30, 1, tzinfo=UTC))
+        await job.resume(until=datetime(2037, 11, 30, 6, 30).astimezone())
+        await api.resume_all(db=job.db, settings=Settings.model_validate(job.settings), options=RunOptions())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [message for message in told if "no call" in message] == ["no call after 2037-11-30 06:30+05:30"] * 2
 
 
 async def test_max_failed_makes_a_run_with_few_failures_clean(job: Job) -> None:
