@@ -36,9 +36,12 @@ def export(
     *,
     db: Path,
     destination: Path | None,
-    format: str = "jsonl",  # noqa: A002
+    format: str | None = None,  # noqa: A002
     statuses: Sequence[str] = (),
 ) -> int:
-    """Write a run's answers as jsonl, openai or csv, whole or not at all (None: stdout); how many rows."""
+    """Write a run's answers, whole or not at all (None: stdout); how many rows.
+
+    ``format``: jsonl, openai or csv (None: csv where the file's name ends in .csv, else jsonl).
+    """
     with open_reader(db) as reader:
         return exporting.export(reader, figures.find_run(reader, run), destination, format=format, statuses=statuses)

@@ -76,7 +76,7 @@ def _exported(desk: Desk, reader: sqlite3.Connection, run: int) -> BatchRouterEr
     if desk.options.output is None:
         return None
     try:
-        export.export(reader, run, desk.options.output, format="jsonl", statuses=())
+        export.export(reader, run, desk.options.output)
     except (StorageFailed, InputUnfit) as error:
         again = f"batchrouter export {run} --db {shlex.quote(str(desk.path))} -o FILE"
         return type(error)(error.message, f"The answers are safe in the database: `{again}` writes them.")

@@ -222,7 +222,12 @@ def run_options(command: Command) -> Command:
             ),
             click.option("--concurrency", type=click.IntRange(min=1), help="Cap on all calls in flight."),
             click.option("--max-failed", type=Failures(), help="So many failed or rejected records still exit 0."),
-            click.option("-o", "--output", type=click.Path(path_type=Path), help="Export the answers here when done."),
+            click.option(
+                "-o",
+                "--output",
+                type=click.Path(path_type=Path),
+                help="Export the answers here when done: CSV where the name ends in .csv, else JSON lines.",
+            ),
         )
     ):
         with_run = option(with_run)

@@ -35,17 +35,18 @@ def export(
     run: int,
     destination: Path | None,
     *,
-    format: str,  # noqa: A002
-    statuses: Sequence[str],
+    format: str | None = None,  # noqa: A002
+    statuses: Sequence[str] = (),
 ) -> int:
     """Write the run as ``jsonl``, ``openai`` or ``csv``; no ``statuses``: all lines. Returns the number of lines.
 
-    ``destination`` None is stdout. Raises StorageFailed when the file cannot be written; the old one is then intact.
+    ``format`` None: csv where the file's name ends in .csv, else jsonl. ``destination`` None is stdout. Raises StorageFailed when the file cannot be written; the old one is then intact.
     InputUnfit: the destination is the database, or the input of the run.
     """
     _tell_what_is_gone(connection, run)
-    lines = _FORMATS[format](_rows(connection, run, statuses))
-    headings = format == "csv"
+    form = format or ("csv" if destination and destination.suffix.lower() == ".csv" else "jsonl")
+    lines = _FORMATS[form](_rows(connection, run, statuses))
+    headings = form == "csv"
     if destination is None:
         return _copy(lines, sys.stdout.buffer) - headings
     spare_sources(connection, run, destination)

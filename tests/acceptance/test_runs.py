@@ -383,6 +383,9 @@ async def test_an_export_that_fails_at_the_end_does_not_hide_how_the_run_ended(
     if status == 200:
         assert (await job.run(output=output)).exit_code == 0, "the same command again"
         assert len(output.read_text().splitlines()) == 1
+        output = output.with_suffix(".csv")
+        assert (await job.run(output=output)).exit_code == 0
+        assert output.read_text().startswith("run,name,line,")
 
 
 async def test_an_empty_input_is_a_finished_run(job: Job) -> None:

@@ -192,7 +192,7 @@ def test_export_hands_on(shell: Shell, stand_in: StandIn) -> None:
     assert (asked.named["format"], asked.named["statuses"]) == ("csv", ("done", "failed"))
     assert (ended.out, ended.err) == ("", "7 rows written to out.csv\n")
     shell("export")
-    assert (asked.named["destination"], asked.named["statuses"]) == (None, ())
+    assert (asked.named["destination"], asked.named["format"], asked.named["statuses"]) == (None, None, ())
 
 
 @pytest.mark.parametrize(("level", "verify", "doctor"), [("ok", 0, 0), ("warning", 0, 0), ("error", 65, 78)])

@@ -94,6 +94,25 @@ def test_csv_guards_formulas(book: Book, reader: sqlite3.Connection, mixed: int,
     assert rows[1]["answer"] == "answer 2"
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "begins"),
+    [
+        ("out.csv", None, "run,"),
+        ("out.CSV", None, "run,"),
+        ("out.jsonl", None, '{"run":'),
+        ("out.csv.gz", None, '{"run":'),
+        ("out", None, '{"run":'),
+        ("out.csv", "jsonl", '{"run":'),
+        ("out.jsonl", "csv", "run,"),
+    ],
+)
+def test_the_name_of_the_file_says_the_format_unless_it_is_given(
+    reader: sqlite3.Connection, mixed: int, tmp_path: Path, name: str, form: str | None, begins: str
+) -> None:
+    assert exporting.export(reader, mixed, tmp_path / name, format=form) == 6
+    assert (tmp_path / name).read_text().startswith(begins)
+
+
 def test_csv_without_rows_has_its_headings(reader: sqlite3.Connection, mixed: int, tmp_path: Path) -> None:
     file = tmp_path / "none.csv"
     assert export(reader, mixed + 1, file, "csv") == 0
