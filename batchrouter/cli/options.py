@@ -226,7 +226,7 @@ def run_options(command: Command) -> Command:
                 "-o",
                 "--output",
                 type=click.Path(path_type=Path),
-                help="Export the answers here when done: CSV where the name ends in .csv, else JSON lines.",
+                help="Export all lines here when the run ends, and when it stops with some pending: CSV where the name ends in .csv, else JSON lines.",
             ),
         )
     ):

@@ -64,7 +64,7 @@ def run(
         settings.currency,
         partial(api.run, source, db=db, settings=settings, input_options=input_options, options=options),
     )
-    return _told(report, common, db)
+    return _told(report, common, db, options.output)
 
 
 @click.command(short_help="Go on with a run without naming its input.")
@@ -96,13 +96,13 @@ def resume(
             settings.currency,
             partial(api.resume, run, db=db, settings=settings, options=options),
         )
-        return _told(report, common, db)
+        return _told(report, common, db, options.output)
     reports = _followed(
         common,
         settings.currency,
         partial(api.resume_all, db=db, settings=settings, options=options),
     )
-    return _all_told(reports, common, db)
+    return _all_told(reports, common, db, options.output)
 
 
 @click.command(short_help="Do ended records again.")
@@ -151,7 +151,7 @@ def retry(
         partial(api.retry, run, db=db, settings=settings, options=options, which=which, queue_only=queue_only),
     )
     if report is not None:
-        return _told(report, common, db)
+        return _told(report, common, db, options.output)
     if common.as_json:
         print_json({"queued": queued})
     else:
@@ -210,16 +210,17 @@ def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) 
     return run_quickly(follow())
 
 
-def _told(report: RunReport, common: Common, db: Path) -> int:
+def _told(report: RunReport, common: Common, db: Path, output: Path | None) -> int:
     """Print a run's summary, and on stderr why it stopped."""
-    return after_a_run(report.exit_code, lambda: _show([report], common, db, report.as_dict()), _reasons(report))
+    show = partial(_show, [report], common, db, report.as_dict())
+    return after_a_run(report.exit_code, show, _reasons(report, output))
 
 
-def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
+def _all_told(reports: list[RunReport], common: Common, db: Path, output: Path | None) -> int:
     """The same for several runs, as one object with ``--json``; the code that asks for most attention."""
     value = {"runs": [report.as_dict() for report in reports]}
     code = max((report.exit_code for report in reports), default=ExitCode.OK)
-    reasons = [reason for report in reports for reason in _reasons(report)]
+    reasons = [reason for report in reports for reason in _reasons(report, output)]
     nothing = ["no run stopped: nothing to go on with"]
     return after_a_run(code, lambda: _show(reports, common, db, value), reasons if reports else nothing)
 
@@ -234,12 +235,16 @@ def _show(reports: list[RunReport], common: Common, db: Path, value: dict[str, A
         terminal.print_summary(report.summary, sys.stdout, db)
 
 
-def _reasons(report: RunReport) -> Iterator[str]:
-    """Why a run stopped, and why its export failed."""
+def _reasons(report: RunReport, output: Path | None) -> Iterator[str]:
+    """Why a run stopped, and what its export lacks or why it failed."""
     if report.stop_reason:
         yield from in_words("stopped", report.stop_reason, report.hint)
     if failure := report.export_failure:
         yield from in_words("error", failure.message, failure.hint)
+    elif output and (pending := report.summary.run.pending):
+        from batchrouter.reporting.terminal import printable  # noqa: PLC0415
+
+        yield f"{printable(str(output))} holds {pending:,} pending record{'' if pending == 1 else 's'}: lines without an answer yet"
 
 
 COMMANDS = (run, resume, retry, estimate)

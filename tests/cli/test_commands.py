@@ -80,6 +80,23 @@ def test_run_does_not_write_over_its_sources(shell: Shell, stand_in: StandIn, ou
     assert not asked.calls, "before any money is spent"
 
 
+@pytest.mark.parametrize(("pending", "words"), [(1, "1 pending record"), (1200, "1,200 pending records")])
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_the_export_of_a_stopped_run_is_said_to_hold_pending_records(
+    shell: Shell, stand_in: StandIn, pending: int, words: str, quiet: tuple[str, ...]
+) -> None:
+    report = a_report(ExitCode.ACCESS, "the key was refused", "look", pending=pending)
+    stand_in("run", report, awaited=True)
+    told = "stopped: the key was refused\nhint: look\n"
+    assert shell("run", "in.jsonl", *quiet).err == told
+    ended = shell("run", "in.jsonl", "-o", "out.jsonl", *quiet)
+    assert ended.err == f"{told}out.jsonl holds {words}: lines without an answer yet\n"
+    stand_in("resume", report, awaited=True)
+    assert words in shell("resume", "-o", "out.jsonl", *quiet).err
+    stand_in("resume_all", [report], awaited=True)
+    assert words in shell("resume", "--all", "-o", "out.jsonl", *quiet).err
+
+
 @pytest.mark.parametrize(("code", "ends_with"), [(0, 74), (3, 74), (77, 77)])
 def test_an_export_that_failed_is_told_after_the_run(
     shell: Shell, stand_in: StandIn, code: int, ends_with: int
