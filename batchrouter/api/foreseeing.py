@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from batchrouter.assembly import wiring
 from batchrouter.core.options import InputOptions, RunOptions
@@ -23,7 +24,7 @@ async def estimate(
         estimator.add(line, decision)
         if isinstance(line, Record) and decision and decision.tier is None and classifier:
             estimator.add_question(classifier.question(line.text))
-    return estimator.estimate()
+    return estimator.estimate(options.seconds_left(datetime.now(UTC)))
 
 
 def route(text: str, *, settings: Settings) -> Decision:

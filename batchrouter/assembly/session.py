@@ -135,7 +135,7 @@ class Session:
             classifier=routing.classifier,
             concurrency=self._options.concurrency,
             up_to_line=up_to_line,
-            duration_s=seconds_left(self._options, datetime.now(UTC)),
+            duration_s=self._options.seconds_left(datetime.now(UTC)),
             sent=await recently_sent(self._connection, with_a_rate(context.settings, found), self._clock.utc()),
             found=found,
         )
@@ -254,13 +254,3 @@ def cause_of(error: BaseException) -> BaseException:
         return error
     leaves = [cause_of(inner) for inner in error.exceptions]
     return next((leaf for leaf in leaves if isinstance(leaf, BatchRouterError)), leaves[0])
-
-
-def seconds_left(options: RunOptions, now: datetime) -> float | None:
-    """Until the run should stop claiming, by --until or --max-duration, whichever comes first; None: no end."""
-    ends = []
-    if options.until is not None:
-        ends.append((options.until - now).total_seconds())
-    if options.max_duration_s is not None:
-        ends.append(options.max_duration_s)
-    return max(0.0, min(ends)) if ends else None

@@ -68,6 +68,13 @@ class RunOptions:
     max_failed: MaxFailed | None = None
     output: Path | None = None
 
+    def seconds_left(self, now: datetime) -> float | None:
+        """Until the run should stop claiming, by ``until`` or ``max_duration_s``, whichever comes first; None: no end."""
+        ends = [] if self.max_duration_s is None else [self.max_duration_s]
+        if self.until is not None:
+            ends.append((self.until - now).total_seconds())
+        return max(0.0, min(ends)) if ends else None
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:

@@ -19,7 +19,11 @@ from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
 
-LIMIT_REACHED = RunEnd(ExitCode.PLANNED_STOP, "--limit is reached", "Without --limit the same command goes on.")
+LIMIT_REACHED = RunEnd(
+    ExitCode.PLANNED_STOP,
+    "--limit is reached: the records after it are left, and those that were not read yet are not counted",
+    "Without --limit the same command goes on.",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,10 @@ async def test_rows_with_a_template(job: Job) -> None:
 
 async def test_limit_does_the_first_records_and_a_later_run_the_rest(job: Job) -> None:
     job.prompts("one", "two", "three", "four")
-    assert (await job.run(limit=2)).exit_code == 4
+    stopped = await job.run(limit=2)
+    assert stopped.exit_code == 4
+    assert stopped.summary.run.records == 2
+    assert "not read yet are not counted" in stopped.stop_reason
     assert (await job.run(limit=2)).exit_code == 4
     assert sorted(job.gateway.prompts()) == ["one", "two"]
     assert (await job.run()).exit_code == 0
