@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         InputUnfit,
         Interrupted,
         StorageFailed,
+        WrongUsage,
     )
     from batchrouter.core.options import EvaluationOptions, InputOptions, RunOptions
     from batchrouter.core.records import Decision, Record, Result
@@ -43,6 +44,7 @@ __all__ = [
     "RunOptions",
     "Settings",
     "StorageFailed",
+    "WrongUsage",
     "__version__",
     "estimate",
     "evaluate",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
-from batchrouter.core.errors import InputUnfit
+from batchrouter.core.errors import InputUnfit, WrongUsage
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
+from batchrouter.core.outcome import ErrorClass
 from batchrouter.core.settings import Settings
+from batchrouter.intake.suggestions import did_you_mean
 from batchrouter.ports import Observer
 from batchrouter.store import runs
 from batchrouter.store.reading import open_reader
@@ -84,9 +87,16 @@ async def retry(
     queue_only: bool = False,
     observer: Observer | None = None,
 ) -> tuple[int, RunReport | None]:
-    """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report)."""
+    """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report).
+
+    WrongUsage: ``which`` names a class of error or a tier that there is not.
+    """
     number = _number_of(db, run, options.output)
+    _check_known("--error", which.error_classes, [str(one) for one in ErrorClass])
     async with open_desk(db, settings, options, observer) as desk:
+        if which.tier:
+            stored = await runs.run_by_number(desk.connection, number)
+            _check_known("--tier", [which.tier], stored.fixed["tiers"])
         queued, purged = await runs.queue_again(desk.connection, number, which)
         if purged:
             _tell_purged(purged, queued, desk.observer)
@@ -105,6 +115,13 @@ def _number_of(db: Path, run: str, output: Path | None) -> int:
             export.check_destination(output)
             export.spare_sources(reader, number, output)
     return number
+
+
+def _check_known(option: str, words: Iterable[str], known: Sequence[str]) -> None:
+    for word in words:
+        if word not in known:
+            meant = did_you_mean(word, known)
+            raise WrongUsage(f"{option} {word}: there is no such name{meant}", f"The names are {', '.join(known)}.")
 
 
 def _tell_purged(purged: int, queued: int, observer: Observer) -> None:
