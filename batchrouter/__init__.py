@@ -1,6 +1,6 @@
 """Run a JSONL file of LLM requests through the cheapest model that does each one well.
 
-The same functions as the command line's, for programs: ``await batchrouter.run("tickets.jsonl", db=Path("night.db"))``.
+The same functions as the command line's, for programs: ``await batchrouter.run("tickets.jsonl", db="night.db")``.
 They are loaded when they are first used, so that ``batchrouter --help`` stays quick.
 """
 

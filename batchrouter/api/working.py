@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 async def run(
-    source: str,
+    source: str | Path,
     *,
-    db: Path,
+    db: str | Path,
     settings: Settings | None = None,
     input_options: InputOptions = InputOptions(),
     options: RunOptions = RunOptions(),
@@ -38,34 +38,34 @@ async def run(
     if options.output:
         from batchrouter.reporting import export  # noqa: PLC0415 - else `run` needs it at its end only
 
-        export.check_destination(options.output)
-        export.spare(options.output, source, database=db)
-    async with open_desk(db, settings or load_settings(), options, observer) as desk:
-        return await desk.finish(await desk.finder.by_input(source, input_options, options))
+        export.check_destination(Path(options.output))
+        export.spare(Path(options.output), source, database=db)
+    async with open_desk(Path(db), settings or load_settings(), options, observer) as desk:
+        return await desk.finish(await desk.finder.by_input(str(source), input_options, options))
 
 
 async def resume(
     run: str = "latest",
     *,
-    db: Path,
+    db: str | Path,
     settings: Settings,
     options: RunOptions = RunOptions(),
     observer: Observer | None = None,
 ) -> RunReport:
     """Go on with a run (number, name or ``latest``) without naming its input."""
     number = _number_of(db, run, options.output)
-    async with open_desk(db, settings, options, observer) as desk:
+    async with open_desk(Path(db), settings, options, observer) as desk:
         return await desk.finish(await desk.finder.by_number(number))
 
 
 async def resume_all(
-    *, db: Path, settings: Settings, options: RunOptions = RunOptions(), observer: Observer | None = None
+    *, db: str | Path, settings: Settings, options: RunOptions = RunOptions(), observer: Observer | None = None
 ) -> list[RunReport]:
     """Go on with every run that stopped, oldest first; the first that stops again ends it."""
-    with open_reader(db):
+    with open_reader(Path(db)):
         pass
     reports = []
-    async with open_desk(db, settings, options, observer) as desk:
+    async with open_desk(Path(db), settings, options, observer) as desk:
         unfinished = await desk.unfinished()
         for number in unfinished:
             _number_of(db, str(number), options.output)
@@ -80,7 +80,7 @@ async def resume_all(
 async def retry(
     run: str,
     *,
-    db: Path,
+    db: str | Path,
     settings: Settings,
     options: RunOptions = RunOptions(),
     which: RetrySelection = RetrySelection(),
@@ -93,7 +93,7 @@ async def retry(
     """
     number = _number_of(db, run, options.output)
     _check_known("--error", which.error_classes, [str(one) for one in ErrorClass])
-    async with open_desk(db, settings, options, observer) as desk:
+    async with open_desk(Path(db), settings, options, observer) as desk:
         if which.tier:
             stored = await runs.run_by_number(desk.connection, number)
             _check_known("--tier", [which.tier], stored.fixed["tiers"])
@@ -105,15 +105,15 @@ async def retry(
         return queued, await desk.finish(await desk.finder.by_number(number))
 
 
-def _number_of(db: Path, run: str, output: Path | None) -> int:
+def _number_of(db: str | Path, run: str, output: str | Path | None) -> int:
     """The number of a run whose answers may go to ``output``."""
     from batchrouter.reporting import export, figures  # noqa: PLC0415 - `run` needs them at its end only
 
-    with open_reader(db) as reader:
+    with open_reader(Path(db)) as reader:
         number = figures.find_run(reader, run)
         if output:
-            export.check_destination(output)
-            export.spare_sources(reader, number, output)
+            export.check_destination(Path(output))
+            export.spare_sources(reader, number, Path(output))
     return number
 
 

@@ -10,6 +10,7 @@ import shlex
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.demo_room import demo_settings
@@ -76,7 +77,7 @@ def _exported(desk: Desk, reader: sqlite3.Connection, run: int) -> BatchRouterEr
     if desk.options.output is None:
         return None
     try:
-        export.export(reader, run, desk.options.output)
+        export.export(reader, run, Path(desk.options.output))
     except (StorageFailed, InputUnfit) as error:
         again = f"batchrouter export {run} --db {shlex.quote(str(desk.path))} -o FILE"
         return type(error)(error.message, f"The answers are safe in the database: `{again}` writes them.")

@@ -56,7 +56,7 @@ def run(
         raise click.UsageError("stdin has no name of its own: give the run one with --name")
     db = common.database(demo=options.demo)
     needed = [Path(source), *files_of_database(db)]
-    if options.output and options.output.resolve() in [path.resolve() for path in needed]:
+    if options.output and Path(options.output).resolve() in [path.resolve() for path in needed]:
         raise click.BadParameter("this is the input, or the database", param_hint="--output")
     settings = api.load_settings(common.config, budget=budget, router=router)
     report = _followed(
@@ -210,13 +210,13 @@ def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) 
     return run_quickly(follow())
 
 
-def _told(report: RunReport, common: Common, db: Path, output: Path | None) -> int:
+def _told(report: RunReport, common: Common, db: Path, output: str | Path | None) -> int:
     """Print a run's summary, and on stderr why it stopped."""
     show = partial(_show, [report], common, db, report.as_dict())
     return after_a_run(report.exit_code, show, _reasons(report, output))
 
 
-def _all_told(reports: list[RunReport], common: Common, db: Path, output: Path | None) -> int:
+def _all_told(reports: list[RunReport], common: Common, db: Path, output: str | Path | None) -> int:
     """The same for several runs, as one object with ``--json``; the code that asks for most attention."""
     value = {"runs": [report.as_dict() for report in reports]}
     code = max((report.exit_code for report in reports), default=ExitCode.OK)
@@ -235,7 +235,7 @@ def _show(reports: list[RunReport], common: Common, db: Path, value: dict[str, A
         terminal.print_summary(report.summary, sys.stdout, db)
 
 
-def _reasons(report: RunReport, output: Path | None) -> Iterator[str]:
+def _reasons(report: RunReport, output: str | Path | None) -> Iterator[str]:
     """Why a run stopped, and what its export lacks or why it failed."""
     if report.stop_reason:
         yield from in_words("stopped", report.stop_reason, report.hint)
