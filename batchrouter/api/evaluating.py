@@ -9,6 +9,7 @@ from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
 from batchrouter.assembly.evaluating import Evaluator
 from batchrouter.assembly.gold import gold_verdicts, read_gold
+from batchrouter.core.counting import counted
 from batchrouter.core.evaluation import EvaluationReport
 from batchrouter.core.money import NANO
 from batchrouter.core.options import EvaluationOptions, RunOptions
@@ -47,7 +48,9 @@ async def evaluate(
                 gold, neither = gold_verdicts(entries, evaluations.sampled(reader, evaluation))
             await evaluations.set_gold(desk.connection, evaluation, gold)
             if neither:
-                desk.observer.notice(f"{neither} gold answers equal neither of both answers: they say nothing here")
+                desk.observer.notice(
+                    f"{counted(neither, 'gold answer')} without effect here: neither of both answers says the same"
+                )
     with open_reader(Path(db)) as reader:
         if pairs_file:
             pairs.write_pairs(evaluations.sampled(reader, evaluation), pairs_file)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import InputUnfit, WrongUsage
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 from batchrouter.core.outcome import ErrorClass
@@ -125,7 +126,7 @@ def _check_known(option: str, words: Iterable[str], known: Sequence[str]) -> Non
 
 
 def _tell_purged(purged: int, queued: int, observer: Observer) -> None:
-    what = f"{purged:,} records cannot be done again: their request was purged"
+    what = f"{counted(purged, 'record')} cannot be done again: the request was purged"
     if not queued:
         raise InputUnfit(what, "`batchrouter run --new` does the whole input again.")
     observer.notice(what)

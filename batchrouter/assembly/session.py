@@ -12,6 +12,7 @@ from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.assembly.workplace import Workplace
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import BatchRouterError, ExitCode, Interrupted, StorageFailed
 from batchrouter.core.limits import WINDOW_S
 from batchrouter.core.options import InputOptions, RunOptions
@@ -111,7 +112,7 @@ class Session:
         )
         if lost:
             self._observer.notice(
-                f"{lost} calls were in flight when the last process ended: they may have been paid, and are made again"
+                f"the last process ended with {counted(lost, 'call')} in flight, possibly paid, and made again now"
             )
         for tier, state, records in await runs.counts(self._connection, run):
             self._observer.resumed(tier or None, state, records)
@@ -189,7 +190,7 @@ class Session:
         repeated, first = await runs.repeated_ids(self._connection, run)
         if repeated:
             self._observer.notice(
-                f"{repeated} ids stand on more than one line, the first is {first!r}: each line is a record of its own"
+                f"{counted(repeated, 'id')} on more than one line, the first: {first!r}; each line is a record of its own"
             )
 
     async def _note_failure(self, run: int, error: BaseException) -> None:

@@ -14,6 +14,7 @@ from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.options import Common, common_options, input_options, router_option
 from batchrouter.cli.parameters import Some
 from batchrouter.cli.printing import print_json
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions
 
@@ -102,7 +103,7 @@ def export(run: str, output: Path | None, form: str | None, statuses: tuple[str,
     if common.as_json and output:
         print_json({"rows": rows, "output": str(output)})
     elif not common.quiet:
-        click.echo(f"{rows:,} rows written{f' to {output}' if output else ''}", err=True)
+        click.echo(f"{counted(rows, 'row')} written{f' to {output}' if output else ''}", err=True)
     return ExitCode.OK
 
 

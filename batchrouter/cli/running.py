@@ -16,6 +16,7 @@ from batchrouter.cli.exits import after_a_run, in_words
 from batchrouter.cli.options import Common, common_options, input_options, router_option, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.filesystems import files_of_database
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
@@ -155,7 +156,7 @@ def retry(
     if common.as_json:
         print_json({"queued": queued})
     else:
-        click.echo(f"{queued:,} records queued again" if queued else "no record fits: nothing queued")
+        click.echo(f"{counted(queued, 'record')} queued again" if queued else "no record fits: nothing queued")
     return ExitCode.OK
 
 
@@ -244,7 +245,7 @@ def _reasons(report: RunReport, output: str | Path | None) -> Iterator[str]:
     elif output and (pending := report.summary.run.pending):
         from batchrouter.reporting.terminal import printable  # noqa: PLC0415
 
-        yield f"{printable(str(output))} holds {pending:,} pending record{'' if pending == 1 else 's'}: lines without an answer yet"
+        yield f"{printable(str(output))} holds {counted(pending, 'pending record')}: lines without an answer yet"
 
 
 COMMANDS = (run, resume, retry, estimate)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchrouter.core.counting import counted
 from batchrouter.core.money import format_amount
 from batchrouter.core.pricing import Usage, cost_nano
 from batchrouter.core.records import Decision, Record, Rejection
@@ -184,8 +185,8 @@ class Estimator:
         ]
         if self._left_open:
             lines.append(
-                f"{self._left_open:,} records whose tier {settings.classifier_model} decides count as"
-                f" {settings.fallback_tier}; it is asked once a type of request, nothing remembered from earlier runs"
+                f"as {settings.fallback_tier}: {counted(self._left_open, 'record')} whose tier {settings.classifier_model}"
+                " decides; it is asked once a type of request, nothing remembered from earlier runs"
             )
         if unlimited:
             lines.append(f"no rpm or tpm configured, so no time for: {', '.join(unlimited)}")

@@ -249,8 +249,8 @@ async def test_what_a_person_should_know_is_told_once(job: Job) -> None:
     job.write([{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "y"}, {"id": "b", "model": "gpt-4o", "prompt": "z"}])
     job.gateway.reply = lambda _body, _n: problem(401)
     await job.run(concurrency=1)
-    assert [message for message in told if "'a'" in message and "1 ids" in message]
-    assert [message for message in told if "1 records name a model" in message]
+    assert [message for message in told if "'a'" in message and "1 id on" in message]
+    assert [message for message in told if "1 record with a model named" in message]
     job.gateway.reply = lambda _body, _n: completion()
     told.clear()
     await job.run(name="another")

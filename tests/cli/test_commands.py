@@ -149,6 +149,19 @@ def test_retry_chooses(shell: Shell, stand_in: StandIn) -> None:
     assert json.loads(ended.out) == {"queued": 3}
 
 
+def test_one_is_told_in_the_singular(shell: Shell, stand_in: StandIn) -> None:
+    stand_in("retry", (1, None), awaited=True)
+    assert shell("retry", "--queue-only").out == "1 record queued again\n"
+    stand_in("retry", (1200, None), awaited=True)
+    assert shell("retry", "--queue-only").out == "1,200 records queued again\n"
+    stand_in("export", 1)
+    assert shell("export", "-o", "out.csv").err == "1 row written to out.csv\n"
+    stand_in("run", a_report(records=1, done=1), awaited=True)
+    assert "  1 record: 1 done, 0 failed" in shell("run", "in.jsonl").out
+    stand_in("purge", Purged((1,), 1, 0, 0), awaited=True)
+    assert shell("purge", "1", "--answers", "--yes").out.startswith("1 request and 0 answers deleted from 1 run;")
+
+
 def test_retry_is_of_failed_records_unless_told(shell: Shell, stand_in: StandIn) -> None:
     asked = stand_in("retry", (1, a_report(ExitCode.SOME_FAILED)), awaited=True)
     assert shell("retry").code == 3
