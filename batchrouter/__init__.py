@@ -1,6 +1,6 @@
 """Run a JSONL file of LLM requests through the cheapest model that does each one well.
 
-The same functions as the command line's, for programs: ``await batchrouter.run("tickets.jsonl", db=Path("night.db"))``.
+The same functions as the command line's, for programs: ``await batchrouter.run("tickets.jsonl", db="night.db")``.
 They are loaded when they are first used, so that ``batchrouter --help`` stays quick.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         InputUnfit,
         Interrupted,
         StorageFailed,
+        WrongUsage,
     )
     from batchrouter.core.options import EvaluationOptions, InputOptions, RunOptions
     from batchrouter.core.records import Decision, Record, Result
@@ -43,6 +44,7 @@ __all__ = [
     "RunOptions",
     "Settings",
     "StorageFailed",
+    "WrongUsage",
     "__version__",
     "estimate",
     "evaluate",

@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 import batchrouter
 from batchrouter import api
+from batchrouter.core.options import EvaluationOptions, RunOptions
+from batchrouter.core.settings import Settings
 from tests.acceptance.conftest import Job, gateway, job  # noqa: F401
 
 
@@ -35,6 +40,33 @@ async def test_a_program_runs_a_job_and_reads_its_results(job: Job) -> None:  # 
         (None, "rejected", None),
     ]
     assert [result.line for result in api.results(db=job.db, statuses=["done"])] == [1]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+async def test_paths_are_strings_or_paths_everywhere(job: Job, kind: Callable[[Path], str | Path]) -> None:  # noqa: F811
+    job.prompts("hi")
+    db, source, output = kind(job.db), kind(job.input), kind(job.folder / "out.csv")
+    settings = Settings.model_validate(job.settings)
+    config = job.folder / "batchrouter.toml"
+    config.write_text('currency = "INR"')
+    gold, pairs = job.folder / "gold.jsonl", job.folder / "pairs.md"
+    gold.write_text('{"line": 1, "verdict": "match"}')
+    options = RunOptions(output=output)
+    assert (await api.run(source, db=db, settings=settings, options=options)).exit_code == 0
+    assert (await api.resume(db=db, settings=settings, options=options)).exit_code == 0
+    assert await api.resume_all(db=db, settings=settings, options=options) == []
+    assert await api.retry("latest", db=db, settings=settings, options=options) == (0, None)
+    assert (await api.estimate(source, settings=settings)).total.records == 1
+    assert [line.line async for line, _ in api.route_lines(source, settings=settings)] == [1]
+    await api.evaluate(db=db, settings=settings, options=EvaluationOptions(gold=kind(gold), pairs=kind(pairs)))
+    assert [one.summary for one in api.status(db)] == [api.report(db=db).run] != []
+    assert [result.answer for result in api.results(db=db)] == ["yes"]
+    assert api.export(db=db, destination=output) == 1
+    assert all(one.level == "ok" for one in api.verify(db))
+    assert await api.doctor(config=kind(config), db=db, source=source)
+    assert api.load_settings(kind(config)).currency == "INR"
+    assert (api.cached_decisions(db), await api.clear_cache(db)) == ([], 0)
+    assert (await api.purge("1", db=db, requests=True)).requests == 1
 
 
 def test_the_version_is_the_packages() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+import subprocess
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -61,6 +62,20 @@ def test_the_configuration_is_valid_once_its_other_tiers_are_there() -> None:
 def test_the_table_of_exit_codes_is_the_programs() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
     assert listed == {int(code) for code in ExitCode}
+
+
+def test_the_unit_starts_nothing_outside_the_night(tmp_path: Path) -> None:
+    (condition,) = re.findall(r"^ExecCondition=/bin/sh -c '(.*)'$", README, flags=re.MULTILINE)
+    clock = tmp_path / "date"
+    clock.write_text('#!/bin/sh\necho "$HOUR"\n')
+    clock.chmod(0o755)
+    command = ["/bin/sh", "-c", condition.replace("%%", "%")]
+    hours = {
+        hour
+        for hour in range(24)
+        if subprocess.run(command, env={"PATH": str(tmp_path), "HOUR": f"{hour:02}"}, check=False).returncode == 0
+    }
+    assert hours == {22, 23, 0, 1, 2, 3, 4, 5}, "--until 06:30 is the one of the same night"
 
 
 def test_the_sample_tickets_save_money_in_rupees(demo_db: Path) -> None:

@@ -18,7 +18,7 @@ from batchrouter.store.reading import open_reader
 async def purge(
     run: str | None = None,
     *,
-    db: Path,
+    db: str | Path,
     requests: bool = False,
     answers: bool = False,
     older_than_s: float | None = None,
@@ -27,42 +27,50 @@ async def purge(
 
     ``requests``: bodies, metadata and checks of ended records. ``answers``: answers, responses, texts of errors.
     """
-    with open_reader(db) as reader:
+    with open_reader(Path(db)) as reader:
         number = None if run is None else figures.find_run(reader, run)
     clock = SystemClock()
     before = None if older_than_s is None else clock.utc_ago(older_than_s)
-    async with open_writer(db, clock.utc()) as connection:
-        return await purging.purge(connection, db, run=number, ended_before=before, requests=requests, answers=answers)
+    async with open_writer(Path(db), clock.utc()) as connection:
+        return await purging.purge(
+            connection, Path(db), run=number, ended_before=before, requests=requests, answers=answers
+        )
 
 
-def cached_decisions(db: Path) -> list[figures.RememberedDecision]:
+def cached_decisions(db: str | Path) -> list[figures.RememberedDecision]:
     """What a model decided for types of requests, the newest first."""
-    with open_reader(db) as reader:
+    with open_reader(Path(db)) as reader:
         return figures.remembered_decisions(reader)
 
 
-async def clear_cache(db: Path) -> int:
+async def clear_cache(db: str | Path) -> int:
     """Forget what a model decided; how many decisions that were."""
-    with open_reader(db):
+    with open_reader(Path(db)):
         pass
-    async with open_writer(db, SystemClock().utc()) as connection:
+    async with open_writer(Path(db), SystemClock().utc()) as connection:
         return await decisions.forget_all(connection)
 
 
-def verify(db: Path) -> list[Finding]:
+def verify(db: str | Path) -> list[Finding]:
     """Re-derive every invariant of the database; findings of level ``error`` are violations."""
-    with open_reader(db) as reader:
+    with open_reader(Path(db)) as reader:
         return examination.verify(reader)
 
 
 async def doctor(
-    *, settings: Settings | None = None, config: Path | None = None, db: Path, source: str | None = None
+    *,
+    settings: Settings | None = None,
+    config: str | Path | None = None,
+    db: str | Path,
+    source: str | Path | None = None,
 ) -> list[Finding]:
     """Configuration, keys, gateways, database and machine, before any money is spent.
 
     ``settings`` None: those of the file ``config``, whose mistakes are findings like all others.
     """
-    return await examination.doctor(settings, config, db, source)
+    return await examination.doctor(
+        settings, Path(config) if config else None, Path(db), None if source is None else str(source)
+    )
 
 
 async def demo(
@@ -74,7 +82,7 @@ async def demo(
     rpm: float | None = None,
     tpm: float | None = None,
     key: str | None = None,
-    ledger: Path | None = None,
+    ledger: str | Path | None = None,
     faults: Mapping[str, float],
     ready: Callable[[str], None],
 ) -> None:
@@ -87,7 +95,7 @@ async def demo(
         rpm=rpm,
         tpm=tpm,
         key=key,
-        ledger=ledger,
+        ledger=Path(ledger) if ledger else None,
         faults=faults,
         ready=ready,
     )

@@ -9,6 +9,7 @@ from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
 from batchrouter.assembly.evaluating import Evaluator
 from batchrouter.assembly.gold import gold_verdicts, read_gold
+from batchrouter.core.counting import counted
 from batchrouter.core.evaluation import EvaluationReport
 from batchrouter.core.money import NANO
 from batchrouter.core.options import EvaluationOptions, RunOptions
@@ -16,7 +17,7 @@ from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer, RunEnd
 from batchrouter.quality.measuring import Sampled, agreement, in_words, measured
 from batchrouter.reporting import figures, pairs
-from batchrouter.reporting.export import spare_sources
+from batchrouter.reporting.export import check_destination, spare_sources
 from batchrouter.store import evaluations
 from batchrouter.store.reading import open_reader
 
@@ -24,7 +25,7 @@ from batchrouter.store.reading import open_reader
 async def evaluate(
     run: str = "latest",
     *,
-    db: Path,
+    db: str | Path,
     settings: Settings | None = None,
     options: EvaluationOptions = EvaluationOptions(),
     observer: Observer | None = None,
@@ -33,23 +34,26 @@ async def evaluate(
 
     The same call goes on with an evaluation that stopped, and makes no call for one that is finished.
     """
-    with open_reader(db) as reader:
+    pairs_file, gold_file = (Path(file) if file else None for file in (options.pairs, options.gold))
+    with open_reader(Path(db)) as reader:
         number = figures.find_run(reader, run)
-        if options.pairs:
-            spare_sources(reader, number, options.pairs, options.gold, option="--pairs")
-            pairs.check(options.pairs)
-    entries = read_gold(options.gold) if options.gold else []
-    async with open_desk(db, settings or load_settings(), RunOptions(), observer) as desk:
+        if pairs_file:
+            spare_sources(reader, number, pairs_file, gold_file, option="--pairs")
+            check_destination(pairs_file, "--pairs")
+    entries = read_gold(gold_file) if gold_file else []
+    async with open_desk(Path(db), settings or load_settings(), RunOptions(), observer) as desk:
         evaluation, end = await Evaluator(desk, options).work(number)
-        if options.gold:
-            with open_reader(db) as reader:
+        if gold_file:
+            with open_reader(Path(db)) as reader:
                 gold, neither = gold_verdicts(entries, evaluations.sampled(reader, evaluation))
             await evaluations.set_gold(desk.connection, evaluation, gold)
             if neither:
-                desk.observer.notice(f"{neither} gold answers equal neither of both answers: they say nothing here")
-    with open_reader(db) as reader:
-        if options.pairs:
-            pairs.write_pairs(evaluations.sampled(reader, evaluation), options.pairs)
+                desk.observer.notice(
+                    f"{counted(neither, 'gold answer')} without effect here: neither of both answers says the same"
+                )
+    with open_reader(Path(db)) as reader:
+        if pairs_file:
+            pairs.write_pairs(evaluations.sampled(reader, evaluation), pairs_file)
         return _report(reader, evaluation, options.threshold), end
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 from batchrouter.assembly import wiring
 from batchrouter.core.options import InputOptions, RunOptions
@@ -13,7 +15,11 @@ from batchrouter.reporting import estimate as estimating
 
 
 async def estimate(
-    source: str, *, settings: Settings, input_options: InputOptions = InputOptions(), options: RunOptions = RunOptions()
+    source: str | Path,
+    *,
+    settings: Settings,
+    input_options: InputOptions = InputOptions(),
+    options: RunOptions = RunOptions(),
 ) -> estimating.Estimate:
     """What a run of this input would cost and how long it would take; no call is made."""
     estimator = estimating.Estimator(settings)
@@ -23,7 +29,7 @@ async def estimate(
         estimator.add(line, decision)
         if isinstance(line, Record) and decision and decision.tier is None and classifier:
             estimator.add_question(classifier.question(line.text))
-    return estimator.estimate()
+    return estimator.estimate(options.seconds_left(datetime.now(UTC)))
 
 
 def route(text: str, *, settings: Settings) -> Decision:
@@ -33,11 +39,11 @@ def route(text: str, *, settings: Settings) -> Decision:
 
 
 async def route_lines(
-    source: str, *, settings: Settings, input_options: InputOptions = InputOptions(), most: int | None = None
+    source: str | Path, *, settings: Settings, input_options: InputOptions = InputOptions(), most: int | None = None
 ) -> AsyncIterator[tuple[Record | Rejection, Decision | None]]:
     """Every line of an input with its decision (None: rejected); its ``tier`` is None where a model would be asked."""
     deciding = wiring.routing(settings, input_options).deciding
-    opened = FileSource(source, settings, input_options)
+    opened = FileSource(str(source), settings, input_options)
     try:
         async for batch in opened.batches(records_most=most):
             for line in batch.lines:

@@ -12,33 +12,37 @@ from batchrouter.reporting import figures
 from batchrouter.store.reading import open_reader
 
 
-def status(db: Path) -> list[figures.RunStatus]:
+def status(db: str | Path) -> list[figures.RunStatus]:
     """All runs, newest last, with their progress and their oldest calls in flight.
 
     The state of a run whose process died is ``interrupted``.
     """
-    return looking_on.statuses(db)
+    return looking_on.statuses(Path(db))
 
 
-def report(run: str = "latest", *, db: Path) -> figures.Summary:
+def report(run: str = "latest", *, db: str | Path) -> figures.Summary:
     """The figures of a run."""
-    return looking_on.summary(db, run)
+    return looking_on.summary(Path(db), run)
 
 
-def results(run: str = "latest", *, db: Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
+def results(run: str = "latest", *, db: str | Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
     """The outcome of each line of a run in input order (no ``statuses``: all lines), read as they are asked for."""
-    with open_reader(db) as reader:
+    with open_reader(Path(db)) as reader:
         yield from exporting.results(reader, figures.find_run(reader, run), statuses)
 
 
 def export(
     run: str = "latest",
     *,
-    db: Path,
-    destination: Path | None,
-    format: str = "jsonl",  # noqa: A002
+    db: str | Path,
+    destination: str | Path | None,
+    format: str | None = None,  # noqa: A002
     statuses: Sequence[str] = (),
 ) -> int:
-    """Write a run's answers as jsonl, openai or csv, whole or not at all (None: stdout); how many rows."""
-    with open_reader(db) as reader:
-        return exporting.export(reader, figures.find_run(reader, run), destination, format=format, statuses=statuses)
+    """Write a run's answers, whole or not at all (None: stdout); how many rows.
+
+    ``format``: jsonl, openai or csv (None: csv where the file's name ends in .csv, else jsonl).
+    """
+    with open_reader(Path(db)) as reader:
+        file = None if destination is None else Path(destination)
+        return exporting.export(reader, figures.find_run(reader, run), file, format=format, statuses=statuses)

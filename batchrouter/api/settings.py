@@ -13,10 +13,12 @@ from batchrouter.intake.template import template_text
 
 
 def load_settings(
-    config: Path | None = None, *, budget: Decimal | None = None, router: Sequence[str] | None = None
+    config: str | Path | None = None, *, budget: Decimal | None = None, router: Sequence[str] | None = None
 ) -> Settings:
     """The settings of a file (None: ./batchrouter.toml if there, else built-in), a budget and routers laid over them."""
-    return configuration.overridden(configuration.load(config, os.environ), budget=budget, router=router)
+    return configuration.overridden(
+        configuration.load(Path(config) if config else None, os.environ), budget=budget, router=router
+    )
 
 
 def text_or_file(value: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchrouter.api.settings import load_settings
 from batchrouter.assembly.desk import open_desk
-from batchrouter.core.errors import InputUnfit
+from batchrouter.core.counting import counted
+from batchrouter.core.errors import InputUnfit, WrongUsage
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
+from batchrouter.core.outcome import ErrorClass
 from batchrouter.core.settings import Settings
+from batchrouter.intake.suggestions import did_you_mean
 from batchrouter.ports import Observer
 from batchrouter.store import runs
 from batchrouter.store.reading import open_reader
@@ -19,9 +23,9 @@ if TYPE_CHECKING:
 
 
 async def run(
-    source: str,
+    source: str | Path,
     *,
-    db: Path,
+    db: str | Path,
     settings: Settings | None = None,
     input_options: InputOptions = InputOptions(),
     options: RunOptions = RunOptions(),
@@ -32,33 +36,41 @@ async def run(
     ``source`` is a path, or ``-`` for stdin (which needs ``options.name``). The report's ``exit_code`` is that of the
     command line. ``settings`` None: those of ``load_settings()``.
     """
-    async with open_desk(db, settings or load_settings(), options, observer) as desk:
-        return await desk.finish(await desk.finder.by_input(source, input_options, options))
+    if options.output:
+        from batchrouter.reporting import export  # noqa: PLC0415 - else `run` needs it at its end only
+
+        export.check_destination(Path(options.output))
+        export.spare(Path(options.output), source, database=db)
+    async with open_desk(Path(db), settings or load_settings(), options, observer) as desk:
+        return await desk.finish(await desk.finder.by_input(str(source), input_options, options))
 
 
 async def resume(
     run: str = "latest",
     *,
-    db: Path,
+    db: str | Path,
     settings: Settings,
     options: RunOptions = RunOptions(),
     observer: Observer | None = None,
 ) -> RunReport:
     """Go on with a run (number, name or ``latest``) without naming its input."""
-    number = _number_of(db, run)
-    async with open_desk(db, settings, options, observer) as desk:
+    number = _number_of(db, run, options.output)
+    async with open_desk(Path(db), settings, options, observer) as desk:
         return await desk.finish(await desk.finder.by_number(number))
 
 
 async def resume_all(
-    *, db: Path, settings: Settings, options: RunOptions = RunOptions(), observer: Observer | None = None
+    *, db: str | Path, settings: Settings, options: RunOptions = RunOptions(), observer: Observer | None = None
 ) -> list[RunReport]:
     """Go on with every run that stopped, oldest first; the first that stops again ends it."""
-    with open_reader(db):
+    with open_reader(Path(db)):
         pass
     reports = []
-    async with open_desk(db, settings, options, observer) as desk:
-        for number in await desk.unfinished():
+    async with open_desk(Path(db), settings, options, observer) as desk:
+        unfinished = await desk.unfinished()
+        for number in unfinished:
+            _number_of(db, str(number), options.output)
+        for number in unfinished:
             report = await desk.finish(await desk.finder.by_number(number))
             reports.append(report)
             if not report.is_complete:
@@ -69,16 +81,23 @@ async def resume_all(
 async def retry(
     run: str,
     *,
-    db: Path,
+    db: str | Path,
     settings: Settings,
     options: RunOptions = RunOptions(),
     which: RetrySelection = RetrySelection(),
     queue_only: bool = False,
     observer: Observer | None = None,
 ) -> tuple[int, RunReport | None]:
-    """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report)."""
-    number = _number_of(db, run)
-    async with open_desk(db, settings, options, observer) as desk:
+    """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report).
+
+    WrongUsage: ``which`` names a class of error or a tier that there is not.
+    """
+    number = _number_of(db, run, options.output)
+    _check_known("--error", which.error_classes, [str(one) for one in ErrorClass])
+    async with open_desk(Path(db), settings, options, observer) as desk:
+        if which.tier:
+            stored = await runs.run_by_number(desk.connection, number)
+            _check_known("--tier", [which.tier], stored.fixed["tiers"])
         queued, purged = await runs.queue_again(desk.connection, number, which)
         if purged:
             _tell_purged(purged, queued, desk.observer)
@@ -87,15 +106,27 @@ async def retry(
         return queued, await desk.finish(await desk.finder.by_number(number))
 
 
-def _number_of(db: Path, run: str) -> int:
-    from batchrouter.reporting.figures import find_run  # noqa: PLC0415 - `run` needs figures at its end only
+def _number_of(db: str | Path, run: str, output: str | Path | None) -> int:
+    """The number of a run whose answers may go to ``output``."""
+    from batchrouter.reporting import export, figures  # noqa: PLC0415 - `run` needs them at its end only
 
-    with open_reader(db) as reader:
-        return find_run(reader, run)
+    with open_reader(Path(db)) as reader:
+        number = figures.find_run(reader, run)
+        if output:
+            export.check_destination(Path(output))
+            export.spare_sources(reader, number, Path(output))
+    return number
+
+
+def _check_known(option: str, words: Iterable[str], known: Sequence[str]) -> None:
+    for word in words:
+        if word not in known:
+            meant = did_you_mean(word, known)
+            raise WrongUsage(f"{option} {word}: there is no such name{meant}", f"The names are {', '.join(known)}.")
 
 
 def _tell_purged(purged: int, queued: int, observer: Observer) -> None:
-    what = f"{purged:,} records cannot be done again: their request was purged"
+    what = f"{counted(purged, 'record')} cannot be done again: the request was purged"
     if not queued:
         raise InputUnfit(what, "`batchrouter run --new` does the whole input again.")
     observer.notice(what)

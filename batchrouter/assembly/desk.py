@@ -62,7 +62,10 @@ class Desk:
 async def open_desk(
     db: Path, settings: Settings, options: RunOptions, observer: Observer | None
 ) -> AsyncIterator[Desk]:
-    """Lock and open the database; the others runs that stopped in it are named."""
+    """Lock and open the database; the moment that ``until`` means is told."""
     clock = SystemClock()
     async with open_writer(db, clock.utc()) as connection:
-        yield Desk(connection, db, settings, options, observer or Silent(), clock)
+        desk = Desk(connection, db, settings, options, observer or Silent(), clock)
+        if options.until:
+            desk.observer.notice(f"no call after {options.until.astimezone().isoformat(' ', 'minutes')}")
+        yield desk

@@ -13,6 +13,7 @@ from batchrouter.assembly.desk import Desk
 from batchrouter.assembly.finishing import gateway_of
 from batchrouter.assembly.session import cause_of, found_recently, recently_sent, with_a_rate
 from batchrouter.assembly.workplace import Workplace
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import ConfigurationError, ExitCode, InputUnfit
 from batchrouter.core.options import EvaluationOptions
 from batchrouter.core.settings import Settings
@@ -47,7 +48,7 @@ class Evaluator:
         judge = self._judge(settings)
         evaluation = await self._begun(stored, settings, judge)
         if purged := await evaluations.give_up_purged(self._desk.connection, evaluation, self._desk.clock.utc()):
-            self._desk.observer.notice(f"{purged} records of the sample were purged before they were judged")
+            self._desk.observer.notice(f"purged before they were judged: {counted(purged, 'record')} of the sample")
         with open_reader(self._desk.path) as reader:
             left = evaluations.unjudged(reader, evaluation)
         if not left:
@@ -78,8 +79,8 @@ class Evaluator:
             population = evaluations.population(reader, stored.run, settings.top_tier)
             if not population.drawable:
                 raise InputUnfit(
-                    f"run {stored.run} has no answer to compare: {population.at_top} records were done on the top tier,"
-                    f" the texts of {population.without_text} are purged",
+                    f"run {stored.run} has no answer to compare: {counted(population.at_top, 'record')} done on the top"
+                    f" tier, the texts of {population.without_text} purged",
                     "An evaluation compares done records with a dearer tier.",
                 )
             rows = partial(evaluations.drawable, reader, stored.run, settings.top_tier)
@@ -118,7 +119,7 @@ class Evaluator:
                 now=desk.clock.utc(),
             )
             if lost:
-                desk.observer.notice(f"{lost} calls were in flight when the last process ended: they are made again")
+                desk.observer.notice(f"the last process ended with {counted(lost, 'call')} in flight, made again now")
             workplace = Workplace(
                 desk.connection, desk.path, asked_settings, gateway, desk.observer, desk.clock, self._options.grace_s
             )

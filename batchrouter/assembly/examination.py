@@ -9,6 +9,7 @@ from pathlib import Path
 from batchrouter.assembly import wiring
 from batchrouter.assembly.machine import descriptors, machine_findings, room_for
 from batchrouter.assembly.retracing import retraced
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import BatchRouterError
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
@@ -78,7 +79,7 @@ def _database(db: Path) -> list[Finding]:
             count = reader.execute("SELECT count(*) FROM runs").fetchone()[0]
     except BatchRouterError as error:
         return [_as_finding(error)]
-    return [Finding("ok", f"{db} is a batchrouter database with {count} runs")]
+    return [Finding("ok", f"{db} is a batchrouter database with {counted(count, 'run')}")]
 
 
 def _input(source: str, settings: Settings | None, db: Path) -> list[Finding]:

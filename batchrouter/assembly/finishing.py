@@ -6,8 +6,11 @@ With it come the engine and the HTTP client, which are loaded while the input is
 from __future__ import annotations
 
 import os
+import shlex
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from batchrouter.assembly import wiring
 from batchrouter.assembly.demo_room import demo_settings
@@ -15,7 +18,7 @@ from batchrouter.assembly.desk import Desk
 from batchrouter.assembly.finding import Plan
 from batchrouter.assembly.machine import doubts
 from batchrouter.assembly.session import Session
-from batchrouter.core.errors import ExitCode
+from batchrouter.core.errors import BatchRouterError, ExitCode, InputUnfit, StorageFailed
 from batchrouter.core.settings import Settings
 from batchrouter.core.version import VERSION
 from batchrouter.gateway import open_gateway, read_keys
@@ -63,6 +66,19 @@ async def gateway_of(desk: Desk, settings: Settings, *, demo: bool) -> AsyncIter
 def _reported(desk: Desk, run: int, code: ExitCode, end: RunEnd) -> figures.RunReport:
     """The run's figures, read like any reader does; the export too, if one was asked for."""
     with open_reader(desk.path) as reader:
-        if desk.options.output:
-            export.export(reader, run, desk.options.output, format="jsonl", statuses=())
-        return figures.RunReport(figures.summary(reader, run), code, end.reason, end.hint)
+        failure = _exported(desk, reader, run)
+        if failure and code in (ExitCode.OK, ExitCode.SOME_FAILED):
+            code = failure.exit_code
+        return figures.RunReport(figures.summary(reader, run), code, end.reason, end.hint, failure)
+
+
+def _exported(desk: Desk, reader: sqlite3.Connection, run: int) -> BatchRouterError | None:
+    """Write the file that was asked for; what went wrong with it must not hide how the run ended."""
+    if desk.options.output is None:
+        return None
+    try:
+        export.export(reader, run, Path(desk.options.output))
+    except (StorageFailed, InputUnfit) as error:
+        again = f"batchrouter export {run} --db {shlex.quote(str(desk.path))} -o FILE"
+        return type(error)(error.message, f"The answers are safe in the database: `{again}` writes them.")
+    return None

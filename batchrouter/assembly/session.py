@@ -12,6 +12,7 @@ from batchrouter.assembly import wiring
 from batchrouter.assembly.carried import settings_of, stored_settings
 from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.assembly.workplace import Workplace
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import BatchRouterError, ExitCode, InputMissing, Interrupted, StorageFailed
 from batchrouter.core.limits import WINDOW_S
 from batchrouter.core.options import InputOptions, RunOptions
@@ -111,7 +112,7 @@ class Session:
         )
         if lost:
             self._observer.notice(
-                f"{lost} calls were in flight when the last process ended: they may have been paid, and are made again"
+                f"the last process ended with {counted(lost, 'call')} in flight, possibly paid, and made again now"
             )
         for tier, state, records in await runs.counts(self._connection, run):
             self._observer.resumed(tier or None, state, records)
@@ -135,7 +136,7 @@ class Session:
             classifier=routing.classifier,
             concurrency=self._options.concurrency,
             up_to_line=up_to_line,
-            duration_s=seconds_left(self._options, datetime.now(UTC)),
+            duration_s=self._options.seconds_left(datetime.now(UTC)),
             sent=await recently_sent(self._connection, with_a_rate(context.settings, found), self._clock.utc()),
             found=found,
         )
@@ -191,7 +192,7 @@ class Session:
         repeated, first = await runs.repeated_ids(self._connection, run)
         if repeated:
             self._observer.notice(
-                f"{repeated} ids stand on more than one line, the first is {first!r}: each line is a record of its own"
+                f"{counted(repeated, 'id')} on more than one line, the first: {first!r}; each line is a record of its own"
             )
 
     async def _note_failure(self, run: int, error: BaseException) -> None:
@@ -264,13 +265,3 @@ def cause_of(error: BaseException) -> BaseException:
         return error
     leaves = [cause_of(inner) for inner in error.exceptions]
     return next((leaf for leaf in leaves if isinstance(leaf, BatchRouterError)), leaves[0])
-
-
-def seconds_left(options: RunOptions, now: datetime) -> float | None:
-    """Until the run should stop claiming, by --until or --max-duration, whichever comes first; None: no end."""
-    ends = []
-    if options.until is not None:
-        ends.append((options.until - now).total_seconds())
-    if options.max_duration_s is not None:
-        ends.append(options.max_duration_s)
-    return max(0.0, min(ends)) if ends else None

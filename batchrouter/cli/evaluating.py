@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from batchrouter.cli.event_loop import run_quickly
-from batchrouter.cli.exits import after_a_run
+from batchrouter.cli.exits import after_a_run, in_words
 from batchrouter.cli.options import Common, common_options
 from batchrouter.cli.parameters import Amount, Share
 from batchrouter.cli.printing import print_json
@@ -58,23 +58,19 @@ def evaluate(run: str, judge: str | None, budget: Any, stratify: str | None, com
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import evaluation as printing  # noqa: PLC0415
     from batchrouter.reporting.progress import Progress  # noqa: PLC0415
-    from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415
 
     chosen = EvaluationOptions(judge=judge, stratify=tuple(stratify.split(",")) if stratify else (), **options)  # type: ignore[arg-type]
     settings, db = api.load_settings(common.config, budget=budget), common.database()
     work = partial(api.evaluate, run, db=db, settings=settings, options=chosen)
     report, end = run_quickly(work(observer=Progress(currency=settings.currency)))
 
-    def tell() -> None:
+    def show() -> None:
         if common.as_json:
             print_json(report.as_dict())
         else:
             printing.print_evaluation(report, sys.stdout)
-        if end.reason:
-            click.echo(f"stopped: {printable_lines(end.reason)}", err=True)
-            click.echo(f"hint: {printable_lines(end.hint)}", err=True)
 
-    return after_a_run(end.exit_code, tell)
+    return after_a_run(end.exit_code, show, in_words("stopped", end.reason, end.hint) if end.reason else ())
 
 
 COMMANDS = (evaluate,)

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -82,30 +82,41 @@ def _exit_code(group: click.Group, arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else ExitCode.OK
 
 
-def after_a_run(code: int, tell: Callable[[], None]) -> int:
-    """Tell how a run ended; its exit code stands even where what is told cannot be written, or nobody reads it."""
+def after_a_run(code: int, show: Callable[[], None], reasons: Iterable[str] = ()) -> int:
+    """Show what a run came to, and tell on stderr why.
+
+    Neither stream can take away what belongs on the other, nor the exit code, where it is full or nobody reads it.
+    """
     try:
-        tell()
+        show()
         sys.stdout.flush()
     except BrokenPipeError:
         _point_elsewhere(sys.stdout)
     except OSError as error:
         _point_elsewhere(sys.stdout)
-        with suppress(OSError):
-            click.echo(f"the summary could not be written: {error}; `batchrouter report` shows it again", err=True)
+        reasons = (f"the summary could not be written: {error}; `batchrouter report` shows it again", *reasons)
+    with suppress(OSError):
+        for reason in reasons:
+            click.echo(reason, err=True)
     return code
 
 
-def _tell(code: ExitCode, name: str, message: str, hint: str, *, as_json: bool) -> int:
+def in_words(kind: str, message: str, hint: str) -> Iterator[str]:
+    """What happened and what to do next, as lines."""
     from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415 - keeps --help quick
 
+    yield f"{kind}: {printable_lines(message)}"
+    if hint:
+        yield f"hint: {printable_lines(hint)}"
+
+
+def _tell(code: ExitCode, name: str, message: str, hint: str, *, as_json: bool) -> int:
     with suppress(OSError):  # nobody reads it: the code says it still
         if as_json:
             click.echo(json.dumps({"error": {"code": name, "message": message, "hint": hint}}))
         else:
-            click.echo(f"error: {printable_lines(message)}", err=True)
-            if hint:
-                click.echo(f"hint: {printable_lines(hint)}", err=True)
+            for line in in_words("error", message, hint):
+                click.echo(line, err=True)
     return code
 
 

@@ -11,6 +11,7 @@ from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.options import Common, common_options
 from batchrouter.cli.parameters import Duration
 from batchrouter.cli.printing import print_json
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import ExitCode
 
 
@@ -58,15 +59,13 @@ def purge(
         print_json({"purged": purged})
     else:
         freed = f"{purged.bytes_freed / 1e6:,.2f} MB freed"
-        count = f"{purged.requests:,} requests and {purged.answers:,} answers deleted"
+        count = f"{counted(purged.requests, 'request')} and {counted(purged.answers, 'answer')} deleted"
         click.echo(
-            f"{count} from {_runs(len(purged.runs))}; {freed}" if purged.runs else "no run fits: nothing deleted"
+            f"{count} from {counted(len(purged.runs), 'run')}; {freed}"
+            if purged.runs
+            else "no run fits: nothing deleted"
         )
     return ExitCode.OK
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count:,} runs"
 
 
 def _whose(run: str | None, older_than: float | None) -> str:
@@ -103,7 +102,7 @@ def cache(clear: bool, common: Common) -> int:  # noqa: FBT001
         if common.as_json:
             print_json({"cleared": forgotten})
         else:
-            click.echo(f"{_decisions(forgotten)} forgotten")
+            click.echo(f"{counted(forgotten, 'decision')} forgotten")
         return ExitCode.OK
     remembered = api.cached_decisions(db)
     if common.as_json:
@@ -111,10 +110,6 @@ def cache(clear: bool, common: Common) -> int:  # noqa: FBT001
     else:
         terminal.print_remembered(remembered, sys.stdout)
     return ExitCode.OK
-
-
-def _decisions(count: int) -> str:
-    return "1 decision" if count == 1 else f"{count:,} decisions"
 
 
 COMMANDS = (purge, cache)

@@ -14,6 +14,7 @@ from batchrouter.cli.event_loop import run_to_end
 from batchrouter.cli.options import Common, common_options, input_options, router_option
 from batchrouter.cli.parameters import Some
 from batchrouter.cli.printing import print_json
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions
 
@@ -75,7 +76,12 @@ def report(run: str, common: Common) -> int:
 @click.command(short_help="Write the answers to a file.")
 @click.argument("run", default="latest")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file [stdout].")
-@click.option("--format", "form", type=click.Choice(["jsonl", "openai", "csv"]), default="jsonl", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "openai", "csv"]),
+    help="[csv where the file's name ends in .csv, else jsonl]",
+)
 @click.option(
     "--status",
     "statuses",
@@ -84,12 +90,12 @@ def report(run: str, common: Common) -> int:
     help="done, failed, rejected, pending: some of them, with commas [all].",
 )
 @common_options
-def export(run: str, output: Path | None, form: str, statuses: tuple[str, ...], common: Common) -> int:
+def export(run: str, output: Path | None, form: str | None, statuses: tuple[str, ...], common: Common) -> int:
     """Export the lines of RUN in input order; a file appears whole or not at all.
 
     \b
     batchrouter export --db night.db -o answers.jsonl --status done
-    batchrouter export 3 --format csv -o answers.csv
+    batchrouter export 3 -o answers.csv
     """
     from batchrouter import api  # noqa: PLC0415
 
@@ -97,7 +103,7 @@ def export(run: str, output: Path | None, form: str, statuses: tuple[str, ...], 
     if common.as_json and output:
         print_json({"rows": rows, "output": str(output)})
     elif not common.quiet:
-        click.echo(f"{rows:,} rows written{f' to {output}' if output else ''}", err=True)
+        click.echo(f"{counted(rows, 'row')} written{f' to {output}' if output else ''}", err=True)
     return ExitCode.OK
 
 

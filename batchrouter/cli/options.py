@@ -206,7 +206,11 @@ def run_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--budget", type=Amount(), help="Most that the run may cost, all its invocations together."),
-            click.option("--until", type=TimeOfStop(), help="Start no call after this: 06:30, or ISO with offset."),
+            click.option(
+                "--until",
+                type=TimeOfStop(),
+                help="Start no call after this: 06:30 (the next one to come), or ISO with offset.",
+            ),
             click.option("--max-duration", type=Duration(), help="Start no call after so long: 90s, 15m, 6h."),
             click.option("--limit", type=click.IntRange(min=1), help="Only the first N records."),
             click.option(
@@ -218,7 +222,12 @@ def run_options(command: Command) -> Command:
             ),
             click.option("--concurrency", type=click.IntRange(min=1), help="Cap on all calls in flight."),
             click.option("--max-failed", type=Failures(), help="So many failed or rejected records still exit 0."),
-            click.option("-o", "--output", type=click.Path(path_type=Path), help="Export the answers here when done."),
+            click.option(
+                "-o",
+                "--output",
+                type=click.Path(path_type=Path),
+                help="Export all lines here when the run ends, and when it stops with some pending: CSV where the name ends in .csv, else JSON lines.",
+            ),
         )
     ):
         with_run = option(with_run)

@@ -88,9 +88,12 @@ class Failures(click.ParamType[MaxFailed]):
         if isinstance(value, MaxFailed):
             return value
         try:
-            return MaxFailed.parse(str(value))
+            failures = MaxFailed.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if failures.is_percent and failures.limit > 100:
+            self.fail(f"{value!r} is more than all records: write a share up to 100%", param, ctx)
+        return failures
 
 
 class Some(click.ParamType[tuple[str, ...]]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchrouter.cli.event_loop import load_engine_beside, run_quickly, run_to_end
-from batchrouter.cli.exits import after_a_run
+from batchrouter.cli.exits import after_a_run, in_words
 from batchrouter.cli.options import Common, common_options, input_options, router_option, run_options, which_run_options
 from batchrouter.cli.parameters import ListOfWords, Some
 from batchrouter.cli.printing import print_json
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import ExitCode
-from batchrouter.core.filesystems import BESIDE_A_DATABASE
+from batchrouter.core.filesystems import files_of_database
 from batchrouter.core.options import InputOptions, RetrySelection, RunOptions
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def run(
     if source == "-" and options.name is None:
         raise click.UsageError("stdin has no name of its own: give the run one with --name")
     db = common.database(demo=options.demo)
-    needed = [Path(source), db, *(Path(f"{db}{ending}") for ending in BESIDE_A_DATABASE)]
-    if options.output and options.output.resolve() in [path.resolve() for path in needed]:
+    needed = [Path(source), *files_of_database(db)]
+    if options.output and Path(options.output).resolve() in [path.resolve() for path in needed]:
         raise click.BadParameter("this is the input, or the database", param_hint="--output")
     settings = api.load_settings(common.config, budget=budget, router=router)
     report = _followed(
@@ -64,7 +65,7 @@ def run(
         settings.currency,
         partial(api.run, source, db=db, settings=settings, input_options=input_options, options=options),
     )
-    return _told(report, common, db)
+    return _told(report, common, db, options.output)
 
 
 @click.command(short_help="Go on with a run without naming its input.")
@@ -96,13 +97,13 @@ def resume(
             settings.currency,
             partial(api.resume, run, db=db, settings=settings, options=options),
         )
-        return _told(report, common, db)
+        return _told(report, common, db, options.output)
     reports = _followed(
         common,
         settings.currency,
         partial(api.resume_all, db=db, settings=settings, options=options),
     )
-    return _all_told(reports, common, db)
+    return _all_told(reports, common, db, options.output)
 
 
 @click.command(short_help="Do ended records again.")
@@ -151,11 +152,11 @@ def retry(
         partial(api.retry, run, db=db, settings=settings, options=options, which=which, queue_only=queue_only),
     )
     if report is not None:
-        return _told(report, common, db)
+        return _told(report, common, db, options.output)
     if common.as_json:
         print_json({"queued": queued})
     else:
-        click.echo(f"{queued:,} records queued again" if queued else "no record fits: nothing queued")
+        click.echo(f"{counted(queued, 'record')} queued again" if queued else "no record fits: nothing queued")
     return ExitCode.OK
 
 
@@ -210,32 +211,41 @@ def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) 
     return run_quickly(follow())
 
 
-def _told(report: RunReport, common: Common, db: Path) -> int:
+def _told(report: RunReport, common: Common, db: Path, output: str | Path | None) -> int:
     """Print a run's summary, and on stderr why it stopped."""
-    return after_a_run(report.exit_code, lambda: _tell([report], common, db, report.summary.as_dict()))
+    show = partial(_show, [report], common, db, report.as_dict())
+    return after_a_run(report.exit_code, show, _reasons(report, output))
 
 
-def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
+def _all_told(reports: list[RunReport], common: Common, db: Path, output: str | Path | None) -> int:
     """The same for several runs, as one object with ``--json``; the code that asks for most attention."""
-    value = {"runs": [report.summary.as_dict() for report in reports]}
+    value = {"runs": [report.as_dict() for report in reports]}
     code = max((report.exit_code for report in reports), default=ExitCode.OK)
-    return after_a_run(code, lambda: _tell(reports, common, db, value))
+    reasons = [reason for report in reports for reason in _reasons(report, output)]
+    nothing = ["no run stopped: nothing to go on with"]
+    return after_a_run(code, lambda: _show(reports, common, db, value), reasons if reports else nothing)
 
 
-def _tell(reports: list[RunReport], common: Common, db: Path, value: dict[str, Any]) -> None:
+def _show(reports: list[RunReport], common: Common, db: Path, value: dict[str, Any]) -> None:
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
     if common.as_json:
         print_json(value)
-    if not reports:
-        click.echo("no run stopped: nothing to go on with", err=True)
+        return
     for report in reports:
-        if not common.as_json:
-            terminal.print_summary(report.summary, sys.stdout, db)
-        if report.stop_reason:
-            click.echo(f"stopped: {terminal.printable_lines(report.stop_reason)}", err=True)
-            if report.hint:
-                click.echo(f"hint: {terminal.printable_lines(report.hint)}", err=True)
+        terminal.print_summary(report.summary, sys.stdout, db)
+
+
+def _reasons(report: RunReport, output: str | Path | None) -> Iterator[str]:
+    """Why a run stopped, and what its export lacks or why it failed."""
+    if report.stop_reason:
+        yield from in_words("stopped", report.stop_reason, report.hint)
+    if failure := report.export_failure:
+        yield from in_words("error", failure.message, failure.hint)
+    elif output and (pending := report.summary.run.pending):
+        from batchrouter.reporting.terminal import printable  # noqa: PLC0415
+
+        yield f"{printable(str(output))} holds {counted(pending, 'pending record')}: lines without an answer yet"
 
 
 COMMANDS = (run, resume, retry, estimate)

@@ -3,6 +3,7 @@
 A run that stops with records pending (gateway, budget, key, time) is no exception: its report has the exit code.
 
 BatchRouterError
+├── WrongUsage             2  an option names something that is not there
 ├── InputUnfit            65  the input, or the database, is not the one this run began with
 │   └── DatabaseUnfit     65  not a batchrouter database, or a newer one
 ├── InputMissing          66  a file that should be read is not there or cannot be read
@@ -48,6 +49,12 @@ class BatchRouterError(Exception):
     def code(self) -> str:
         """A stable name for programs, for example ``configuration``."""
         return self.exit_code.name.lower()
+
+
+class WrongUsage(BatchRouterError):
+    """An option has a value that nothing can be meant by."""
+
+    exit_code = ExitCode.USAGE
 
 
 class InputUnfit(BatchRouterError):

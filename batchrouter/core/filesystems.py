@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from batchrouter.core.findings import Finding
 
 BESIDE_A_DATABASE = ("-wal", "-shm", "-journal", ".lock", ".ballast")
 """What the names of the files end in that belong to a database: whoever replaces one of them loses what is in it."""
+
+
+def files_of_database(path: str | Path) -> list[Path]:
+    """The database and what may lie beside it."""
+    return [Path(path), *(Path(f"{path}{ending}") for ending in BESIDE_A_DATABASE)]
+
 
 _NETWORK = frozenset(
     [

@@ -66,7 +66,14 @@ class RunOptions:
     force_after_s: float | None = None
     concurrency: int | None = None
     max_failed: MaxFailed | None = None
-    output: Path | None = None
+    output: str | Path | None = None
+
+    def seconds_left(self, now: datetime) -> float | None:
+        """Until the run should stop claiming, by ``until`` or ``max_duration_s``, whichever comes first; None: no end."""
+        ends = [] if self.max_duration_s is None else [self.max_duration_s]
+        if self.until is not None:
+            ends.append((self.until - now).total_seconds())
+        return max(0.0, min(ends)) if ends else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +90,8 @@ class EvaluationOptions:
     seed: int = 0
     stratify: tuple[Literal["tier", "task"], ...] = ()
     threshold: float = 0.95
-    gold: Path | None = None
-    pairs: Path | None = None
+    gold: str | Path | None = None
+    pairs: str | Path | None = None
     grace_s: float = 20.0
 
 

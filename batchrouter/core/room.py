@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from batchrouter.core.counting import counted
 from batchrouter.core.findings import Finding
 from batchrouter.core.tokens import BYTES_A_TOKEN, TYPICAL_OUTPUT_TOKENS
 
@@ -81,7 +82,7 @@ def _all_records(sample: Sample, answer_tokens: int) -> int:
 def room_finding(wanted: Need, free_bytes: int, folder: str, *, output_tokens_most: int) -> Finding:
     """Whether a run of the input fits: an error where it cannot, a warning where less than twice the room is free."""
     what = (
-        f"a run of about {wanted.records:,} lines needs {in_words(wanted.typical_bytes)} in {folder} with answers of"
+        f"a run of about {counted(wanted.records, 'line')} needs {in_words(wanted.typical_bytes)} in {folder} with answers of"
         f" {min(TYPICAL_OUTPUT_TOKENS, output_tokens_most):,} tokens, {in_words(wanted.most_bytes)} with the longest"
         f" of {output_tokens_most:,}; {in_words(free_bytes)} are free"
     )

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
+from batchrouter.core.counting import counted
 from batchrouter.core.errors import BatchRouterError, ExitCode
 from batchrouter.core.records import Batch, Decision, Record
 from batchrouter.engine.context import RunContext
@@ -19,7 +20,11 @@ from batchrouter.engine.retrying import RetryGate
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
 
-LIMIT_REACHED = RunEnd(ExitCode.PLANNED_STOP, "--limit is reached", "Without --limit the same command goes on.")
+LIMIT_REACHED = RunEnd(
+    ExitCode.PLANNED_STOP,
+    "--limit is reached: the records after it are left, and those that were not read yet are not counted",
+    "Without --limit the same command goes on.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,9 @@ class Pipeline:
             self._stop.request(RunEnd(error.exit_code, error.message, error.hint))
         finally:
             if self._replaced_models:
+                named = counted(self._replaced_models, "record")
                 self._observer.notice(
-                    f"{self._replaced_models} records name a model: their tier's is used (--no-routing keeps their own)"
+                    f"{named} with a model named: the tier's is used (--no-routing keeps the record's)"
                 )
             self._intake_over.set()
             for lane in self._lanes.values():

@@ -40,7 +40,7 @@ def stopped_by_signals(
         if len(received) == 1:
             hint = "The same command goes on where it stopped."
             notice(f"{number.name}: no new calls; those in flight get {grace_s:g} s, a second signal leaves at once")
-            stop.request(RunEnd(ExitCode.INTERRUPTED, f"stopped by {number.name}", hint), grace_s=grace_s)
+            stop.request(RunEnd(ExitCode.INTERRUPTED, f"interrupted by {number.name}", hint), grace_s=grace_s)
             if force_after_s is not None:
                 _end_by_force(grace_s + force_after_s)
         elif len(received) == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,7 @@ from batchrouter.intake.schema_files import with_schemas
 DEFAULT_FILE = "batchrouter.toml"
 TEMPLATES = ("aicredits", "openai", "openrouter", "litellm", "vllm")
 _BUILT_IN = "aicredits"
+_ISO_4217 = re.compile("[A-Z]{3}")
 _TOGETHER = ("tiers", "tier", "model")
 
 
@@ -161,8 +163,8 @@ def _leave_out(data: Any, location: tuple[int | str, ...]) -> None:
 
 
 def _problems_of_values(data: dict[str, Any]) -> list[str]:
-    """Mistakes in the free tables, which ``Settings`` takes as they are, and in regular expressions."""
-    problems = []
+    """Mistakes in what ``Settings`` takes as it is: the currency, the free tables, regular expressions."""
+    problems = _currency_problem(data.get("currency"))
     if isinstance(data.get("request"), dict):
         problems += request_problems(data["request"], "request")
     tasks = data.get("task")
@@ -174,6 +176,14 @@ def _problems_of_values(data: dict[str, Any]) -> list[str]:
     for number, rule in enumerate(rules if isinstance(rules, list) else (), start=1):
         problems += _regex_problem(rule, f"routing.rule.{number}.regex")
     return problems
+
+
+def _currency_problem(currency: Any) -> list[str]:
+    """A run that began with another name goes on with it, so that only what is written anew is held to the standard."""
+    if not isinstance(currency, str) or _ISO_4217.fullmatch(currency):
+        return []
+    meant = f", did you mean {currency.upper()!r}?" if _ISO_4217.fullmatch(currency.upper()) else ""
+    return [f"currency: {currency[:60]!r} is not three capital letters (ISO 4217) such as INR or USD{meant}"]
 
 
 def _regex_problem(rule: Any, where: str) -> list[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchrouter.core.counting import counted
+from batchrouter.core.money import format_amount
 from batchrouter.core.pricing import Usage, cost_nano
 from batchrouter.core.records import Decision, Record, Rejection
 from batchrouter.core.settings import Settings, TierSettings
 from batchrouter.core.tokens import TIER_NAME_TOKENS, TYPICAL_OUTPUT_TOKENS, typical_input_tokens
 from batchrouter.ports import Classification
+from batchrouter.reporting.terminal import duration
 
 TYPES_MOST = 100_000
 """So many types of request are told apart; beyond them each record counts as one."""
@@ -111,15 +115,17 @@ class Estimator:
         total.output_tokens += usage.output_tokens
         total.cost_nano = _plus(total.cost_nano, cost_nano(usage, prices) if prices else None)
 
-    def estimate(self) -> Estimate:
-        """The figures of everything added so far."""
+    def estimate(self, time_most_s: float | None = None) -> Estimate:
+        """The figures of everything added so far. ``time_most_s``: so long a run may start calls (None: to its end)."""
         records = sum(one.records for one in self._sums.values())
         order = {tier: place for place, tier in enumerate(self.settings.tiers)}
         keys = sorted(self._sums, key=lambda key: (order.get(key[0], len(order)), key[1]))
         rows = tuple(self._row(tier, self._sums[tier, model], records) for tier, model in keys)
         if self._asking:
             rows += (self._row("routing", self._asking, records),)
-        return Estimate(rows, self._total(rows, records), self._rejected, self.settings.currency, self._assumptions())
+        total = self._total(rows, records)
+        notes = (*self._assumptions(), *self._stops(total, time_most_s))
+        return Estimate(rows, total, self._rejected, self.settings.currency, notes)
 
     def _row(self, tier: str, one: _Sum, records: int) -> EstimateRow:
         return EstimateRow(
@@ -179,12 +185,22 @@ class Estimator:
         ]
         if self._left_open:
             lines.append(
-                f"{self._left_open:,} records whose tier {settings.classifier_model} decides count as"
-                f" {settings.fallback_tier}; it is asked once a type of request, nothing remembered from earlier runs"
+                f"as {settings.fallback_tier}: {counted(self._left_open, 'record')} whose tier {settings.classifier_model}"
+                " decides; it is asked once a type of request, nothing remembered from earlier runs"
             )
         if unlimited:
             lines.append(f"no rpm or tpm configured, so no time for: {', '.join(unlimited)}")
         return tuple(lines)
+
+    def _stops(self, total: EstimateRow, time_most_s: float | None) -> Iterator[str]:
+        """Where a run would not get to its end."""
+        budget = self.settings.budget_nano
+        if budget is not None and total.cost_nano is not None and total.cost_nano > budget:
+            amount = format_amount(budget, self.settings.currency)
+            yield f"the cost is over the budget of {amount}: a run would stop there, with records pending (76)"
+        if time_most_s is not None and total.time_s is not None and total.time_s > time_most_s:
+            most = f"the {duration(time_most_s)} that --until or --max-duration leave"
+            yield f"the time is over {most}: a run would stop then, with records pending (4)"
 
     def _has_limit(self, name: str) -> bool:
         model = self.settings.model.get(name)

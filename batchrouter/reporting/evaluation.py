@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO
 
+from batchrouter.core.counting import counted
 from batchrouter.core.evaluation import EvaluationReport, Measured
 from batchrouter.reporting.console import StreamConsole
 from batchrouter.reporting.terminal import money, new_table, printable
@@ -18,15 +19,18 @@ def print_evaluation(report: EvaluationReport, file: IO[str]) -> None:
     judge = "none: what is not equal is worse" if report.judge == "exact" else f"{report.judge}, in both orders"
     lines = [("judge", judge), ("cost", _cost(report))]
     if report.at_top:
-        lines.append(("left out", f"{report.at_top:,} records that the top tier answered"))
+        lines.append(("left out", f"{counted(report.at_top, 'record')} that the top tier answered"))
     if report.without_text:
-        lines.append(("left out", f"{report.without_text:,} records whose texts are purged"))
+        lines.append(("left out", f"{counted(report.without_text, 'record')} whose texts are purged"))
     if report.pending:
         lines.append(("pending", f"{report.pending:,} of the sample are not judged yet: the same command goes on"))
     if gold := report.gold:
         missed = f", missed {gold.missed} of {gold.worse} that a person calls worse" if gold.worse else ""
         lines.append(
-            ("gold", f"{gold.records:,} records; of {gold.judged:,} the judge agreed on {gold.agreed:,}{missed}")
+            (
+                "gold",
+                f"{counted(gold.records, 'record')}; of {gold.judged:,} the judge agreed on {gold.agreed:,}{missed}",
+            )
         )
     if report.total.unjudged:
         lines.append(("unjudged", f"{report.total.unjudged:,}: no verdict could be had; each counts as not as good"))

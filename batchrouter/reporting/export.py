@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -11,13 +12,14 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from batchrouter.core.errors import InputUnfit, StorageFailed
-from batchrouter.core.filesystems import BESIDE_A_DATABASE
+from batchrouter.core.filesystems import files_of_database
 from batchrouter.core.records import Result
 
 log = logging.getLogger("batchrouter")
@@ -33,17 +35,18 @@ def export(
     run: int,
     destination: Path | None,
     *,
-    format: str,  # noqa: A002
-    statuses: Sequence[str],
+    format: str | None = None,  # noqa: A002
+    statuses: Sequence[str] = (),
 ) -> int:
     """Write the run as ``jsonl``, ``openai`` or ``csv``; no ``statuses``: all lines. Returns the number of lines.
 
-    ``destination`` None is stdout. Raises StorageFailed when the file cannot be written; the old one is then intact.
+    ``format`` None: csv where the file's name ends in .csv, else jsonl. ``destination`` None is stdout. Raises StorageFailed when the file cannot be written; the old one is then intact.
     InputUnfit: the destination is the database, or the input of the run.
     """
     _tell_what_is_gone(connection, run)
-    lines = _FORMATS[format](_rows(connection, run, statuses))
-    headings = format == "csv"
+    form = format or ("csv" if destination and destination.suffix.lower() == ".csv" else "jsonl")
+    lines = _FORMATS[form](_rows(connection, run, statuses))
+    headings = form == "csv"
     if destination is None:
         return _copy(lines, sys.stdout.buffer) - headings
     spare_sources(connection, run, destination)
@@ -52,28 +55,62 @@ def export(
 
 def write_file(lines: Iterator[bytes], destination: Path, option: str = "-o") -> int:
     """Write a file whole or not at all; how many lines. Raises StorageFailed, and the old one is then intact."""
-    try:
-        if destination.exists() and not destination.is_file():
-            with destination.open("wb") as device:  # /dev/null or a pipe: a rename would put a file in its place
+    with _told(destination, option):
+        if _is_device(destination):
+            with destination.open("wb") as device:
                 return _copy(lines, device)
         return _write_whole(lines, destination.resolve())
-    except OSError as error:
-        raise StorageFailed(
-            f"{destination} cannot be written: {error.strerror}", f"Nothing was changed; choose another {option}."
-        ) from error
+
+
+def check_destination(destination: Path, option: str = "-o") -> None:
+    """StorageFailed where nothing could be written there: better known before anything is paid for."""
+    with _told(destination, option):
+        if destination.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not _is_device(destination):
+            descriptor, temporary = _beside(destination.resolve())
+            os.close(descriptor)
+            Path(temporary).unlink()
+        elif not os.access(destination, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def spare_sources(
     connection: sqlite3.Connection, run: int, destination: Path, *others: Path | None, option: str = "-o"
 ) -> None:
     """Refuse (InputUnfit) to replace what the answers come from, and other files that are needed."""
-    sources = [row["file"] for row in connection.execute("PRAGMA database_list")]
-    sources += [f"{database}{suffix}" for database in sources for suffix in BESIDE_A_DATABASE]
-    sources += [row["input"] for row in connection.execute("SELECT input FROM runs WHERE run = ?", (run,))]
-    for source in (*sources, *others):
-        if source and destination.exists() and Path(source).exists() and destination.samefile(source):
-            what = "is read by this command" if source in others else "is the input of the run, or its database"
-            raise InputUnfit(f"{destination} {what}", f"Choose another {option}.")
+    databases = [row["file"] for row in connection.execute("PRAGMA database_list") if row["file"]]
+    inputs = [row["input"] for row in connection.execute("SELECT input FROM runs WHERE run = ?", (run,))]
+    for database in databases:
+        spare(destination, *inputs, database=database, option=option)
+    if any(other and _is_same(destination, other) for other in others):
+        raise InputUnfit(f"{destination} is read by this command", f"Choose another {option}.")
+
+
+def spare(destination: Path, *inputs: str | Path, database: str | Path, option: str = "-o") -> None:
+    """The same for an input and a database that need not be there yet."""
+    for source in (*inputs, *files_of_database(database)):
+        if _is_same(destination, Path(source)):
+            raise InputUnfit(f"{destination} is the input of the run, or its database", f"Choose another {option}.")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _is_device(destination: Path) -> bool:
+    """Such as /dev/null, or a pipe: a rename would put a file in its place."""
+    return destination.exists() and not destination.is_file()
+
+
+@contextmanager
+def _told(destination: Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(
+            f"{destination} cannot be written: {error.strerror}", f"Nothing was changed; choose another {option}."
+        ) from error
 
 
 def _tell_what_is_gone(connection: sqlite3.Connection, run: int) -> None:
@@ -179,8 +216,7 @@ def _copy(lines: Iterator[bytes], file: Any) -> int:
 
 def _write_whole(lines: Iterator[bytes], destination: Path) -> int:
     """Write beside the destination, make it durable, and put it in place in one step."""
-    folder = destination.absolute().parent
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{destination.name}.", dir=folder)
+    descriptor, temporary = _beside(destination)
     try:
         with os.fdopen(descriptor, "wb") as file:
             count = _copy(lines, file)
@@ -189,9 +225,14 @@ def _write_whole(lines: Iterator[bytes], destination: Path) -> int:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(folder, os.O_RDONLY)
+    directory = os.open(destination.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
     return count
+
+
+def _beside(destination: Path) -> tuple[int, str]:
+    """A new file in the same folder: (its descriptor, its path)."""
+    return tempfile.mkstemp(prefix=f".{destination.name}.", dir=destination.parent)

@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchrouter.core.errors import ExitCode, InputMissing
+from batchrouter.core.errors import BatchRouterError, ExitCode, InputMissing
 from batchrouter.core.money import NANO
 from batchrouter.reporting.escalations import EscalationFigures, escalation_figures
 
@@ -173,17 +173,28 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How one invocation ended: figures, the exit code of the command line, and why it stopped, if it did."""
+    """How one invocation ended: figures, the exit code of the command line, and why it stopped, if it did.
+
+    ``export_failure``: why the file that was asked for could not be written.
+    """
 
     summary: Summary
     exit_code: ExitCode
     stop_reason: str = ""
     hint: str = ""
+    export_failure: BatchRouterError | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is pending."""
         return self.summary.run.pending == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object of ``--json``."""
+        value = self.summary.as_dict()
+        if failure := self.export_failure:
+            value["error"] = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+        return value
 
 
 def run_summary(connection: sqlite3.Connection, run: int) -> RunSummary:

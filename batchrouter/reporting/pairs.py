@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from sqlite3 import Row
 
-from batchrouter.core.errors import StorageFailed
 from batchrouter.core.evaluation import said
 from batchrouter.reporting.export import write_file
-
-
-def check(path: Path) -> None:
-    """StorageFailed where nothing could be written there: better known before anything is paid for."""
-    if not os.access(path.resolve().parent, os.W_OK) or path.is_dir():
-        raise StorageFailed(f"{path} cannot be written", "Choose another --pairs.")
 
 
 def write_pairs(rows: Sequence[Row], path: Path) -> None:

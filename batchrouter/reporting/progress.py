@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
+from batchrouter.core.counting import counted
 from batchrouter.core.money import format_amount
 from batchrouter.reporting.terminal import duration, printable
 
@@ -145,7 +146,7 @@ class Progress:
         rate, left = self.rate(now_s), self.left
         cost = format_amount(self.cost_nano, self.currency)
         if self.unpriced_calls:
-            cost += f" and {self.unpriced_calls:,} calls of unknown cost"
+            cost += f" and {counted(self.unpriced_calls, 'call')} of unknown cost"
         parts = [f"{rate:,.1f}/s", f"cost {cost}"]
         projected = self.projected_nano()
         if left and projected is not None and not self.unpriced_calls:

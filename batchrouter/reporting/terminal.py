@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from batchrouter.core.counting import counted
 from batchrouter.core.findings import Finding
 from batchrouter.core.money import NANO, format_amount
 from batchrouter.core.records import Decision
@@ -99,7 +100,7 @@ def _counts(run: RunSummary) -> str:
     parts = [f"{run.done:,} done", f"{run.failed:,} failed", f"{run.rejected:,} rejected"]
     if run.pending:
         parts.append(f"{run.pending:,} pending")
-    return f"  {run.records:,} records: " + ", ".join(parts)
+    return f"  {counted(run.records, 'record')}: " + ", ".join(parts)
 
 
 def _amounts(run: RunSummary) -> list[tuple[str, str]]:
@@ -112,7 +113,7 @@ def _amounts(run: RunSummary) -> list[tuple[str, str]]:
     ]
     if run.unknown_calls:
         most = money(run.unknown_cost, run.currency)
-        lines.append(("possibly paid twice", f"{_calls(run.unknown_calls)}, at most {most} (not inside cost)"))
+        lines.append(("possibly paid twice", f"{counted(run.unknown_calls, 'call')}, at most {most} (not inside cost)"))
     else:
         lines.append(("possibly paid twice", "nothing"))
     return lines
@@ -120,17 +121,19 @@ def _amounts(run: RunSummary) -> list[tuple[str, str]]:
 
 def _apart(summary: Summary) -> Iterator[tuple[str, str]]:
     if up := summary.escalations:
-        records = "1 record" if up.records == 1 else f"{up.records:,} records"
         currency = summary.run.currency
         before = money(up.saved_before, currency)
-        yield "escalated", f"{records}, {money(up.cost, currency)} spent on tiers below the one that answered"
+        yield (
+            "escalated",
+            f"{counted(up.records, 'record')}, {money(up.cost, currency)} spent on tiers below the one that answered",
+        )
         yield "", f"{before} saved without that, {money(summary.run.saved, currency)} with it"
         passages = (f"{one.tier} {one.passed:,} passed, {one.escalated:,} went up" for one in up.tiers)
         yield "", printable("; ".join(passages))
     if summary.run.judge_cost or summary.run.judge_cost is None:
         yield "evaluations", f"{money(summary.run.judge_cost, summary.run.currency)}  (inside cost, not inside saved)"
     if reuse := summary.reuse:
-        answers = "1 answer" if reuse.records == 1 else f"{reuse.records:,} answers"
+        answers = counted(reuse.records, "answer")
         yield "saved by reuse", f"{money(reuse.saved, summary.run.currency)}  ({answers} of identical requests)"
     routing = summary.routing
     if routing is None:
@@ -138,15 +141,11 @@ def _apart(summary: Summary) -> Iterator[tuple[str, str]]:
     share = "" if routing.share_pct is None else f", {routing.share_pct:.1f} % of the cost"
     yield (
         "routing",
-        f"{money(routing.cost, summary.run.currency)}{share}  ({_calls(routing.calls)} to the model that decides)",
+        f"{money(routing.cost, summary.run.currency)}{share}  ({counted(routing.calls, 'call')} to the model that decides)",
     )
     hits = "" if routing.hit_rate_pct is None else f" ({routing.hit_rate_pct:.1f} %)"
     fallback = f", {routing.fallback:,} fell back" if routing.fallback else ""
     yield "decisions", f"{routing.asked:,} asked for, {routing.cached:,} remembered{hits}{fallback}"
-
-
-def _calls(number: int) -> str:
-    return f"{number:,} call" + ("" if number == 1 else "s")
 
 
 def _tier_table(tiers: Sequence[TierSummary], currency: str) -> Table:
@@ -201,7 +200,7 @@ def print_estimate(estimate: Estimate, file: IO[str]) -> None:
         table.add_row(*_estimate_cells(row, estimate.currency))
     console.print(table)
     if estimate.rejected:
-        console.print(f"\n{estimate.rejected:,} lines are no valid records and would be rejected.")
+        console.print(f"\n{counted(estimate.rejected, 'line')} would be rejected: no valid record there.")
     console.print("\nAssumed:")
     for assumption in estimate.assumptions:
         console.print(f"  - {printable(assumption)}")

@@ -50,7 +50,7 @@ async def test_a_missing_key_hides_nothing_else(job: Job, monkeypatch: pytest.Mo
     job.prompts("hello")
     findings = await examined(job, str(job.input))
     assert "TEST_KEY" in next(finding for finding in findings if finding.level == "error").what
-    assert any("a run of about 1 lines" in finding.what for finding in findings)
+    assert any("a run of about 1 line " in finding.what for finding in findings)
 
 
 async def test_a_disk_too_small_for_the_input_is_wrong(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,7 +224,7 @@ async def test_a_judge_needs_a_price(done: Job) -> None:
 async def test_a_run_with_nothing_below_the_top_has_nothing_to_compare(job: Job) -> None:
     job.write([{"prompt": "hi", "tier": "complex"}])
     await job.run()
-    with pytest.raises(InputUnfit, match="1 records were done on the top tier"):
+    with pytest.raises(InputUnfit, match="1 record done on the top tier"):
         await evaluated(job)
 
 

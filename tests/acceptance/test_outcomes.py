@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from batchrouter import api
+from batchrouter.core.errors import WrongUsage
 from batchrouter.core.options import RetrySelection
 from batchrouter.core.settings import Settings
 from tests.acceptance.conftest import Job, completion, problem
@@ -336,6 +337,30 @@ async def test_retry_does_failed_records_again_as_a_new_generation(job: Job) -> 
     assert job.answers("status, answer, attempts") == [("done", "yes", 1), ("done", "now", 2)]
     assert job.rows("SELECT generation, state FROM results WHERE line = 2") == [(1, "failed"), (2, "done")]
     job.check()
+
+
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [
+        (
+            RetrySelection(error_classes=("bad_request", "sever")),
+            "--error sever: there is no such name, did you mean 'server'?",
+        ),
+        (RetrySelection(tier="smiple"), "--tier smiple: there is no such name, did you mean 'simple'?"),
+        (RetrySelection(tier="foo"), "--tier foo: there is no such name"),
+    ],
+)
+async def test_retry_refuses_names_that_there_are_not(job: Job, which: RetrySelection, said: str) -> None:
+    job.gateway.reply = lambda _body, _n: problem(422)
+    job.prompts("bad")
+    assert (await job.run()).exit_code == 3
+    settings = Settings.model_validate(job.settings)
+    with pytest.raises(WrongUsage) as refused:
+        await api.retry("latest", db=job.db, settings=settings, which=which)
+    assert refused.value.message == said
+    assert "bad_request" in refused.value.hint or "simple, medium, complex" in refused.value.hint
+    right = RetrySelection(error_classes=("bad_request",), tier="simple")
+    assert await api.retry("latest", db=job.db, settings=settings, which=right, queue_only=True) == (1, None)
 
 
 async def test_reported_costs_are_taken_where_they_are_trusted(job: Job) -> None:

@@ -127,8 +127,9 @@ async def test_a_signal_lets_calls_in_flight_finish_and_nothing_is_paid_twice(jo
     process.send_signal(number)
     await said(process, "no new calls")
     go_on.set()
-    await process.communicate()
+    _, told = await process.communicate()
     assert process.returncode == 75
+    assert f"stopped: interrupted by {number.name}\n" in told.decode()
     seen = len(job.gateway.requests)
     assert job.rows("SELECT count(*) FROM records WHERE state = 'done'") == [(seen,)]
     assert job.rows("SELECT count(*) FROM attempts WHERE state = 'unknown'") == [(0,)]

@@ -178,7 +178,7 @@ async def test_retry_says_that_there_is_no_request_any_more(job: Job) -> None:
     await worked(job, 20)
     await api.purge("latest", db=job.db, requests=True)
     settings = Settings.model_validate(job.settings)
-    with pytest.raises(InputUnfit, match="3 records cannot be done again: their request was purged"):
+    with pytest.raises(InputUnfit, match="3 records cannot be done again: the request was purged"):
         await api.retry("latest", db=job.db, settings=settings)
     job.write(records(*range(30)))
     await job.run()
@@ -209,7 +209,7 @@ async def test_every_command_says_why_there_is_nothing(job: Job) -> None:
         if command == "report":
             assert "1 × bad_request: purged" in out
         if command == "retry":
-            assert "their request was purged" in err
+            assert "the request was purged" in err
     assert [result.answer for result in api.results(db=job.db)] == [None] * 20
 
 

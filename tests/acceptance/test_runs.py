@@ -2,15 +2,18 @@
 
 import asyncio
 import sqlite3
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from batchrouter import api
 from batchrouter.assembly.silence import Silent
-from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, StorageFailed
-from batchrouter.core.options import MaxFailed
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, InputUnfit, StorageFailed
+from batchrouter.core.options import MaxFailed, RunOptions
+from batchrouter.core.settings import Settings
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger
 from tests.acceptance.conftest import Job, completion, problem
@@ -93,7 +96,10 @@ async def test_rows_with_a_template(job: Job) -> None:
 
 async def test_limit_does_the_first_records_and_a_later_run_the_rest(job: Job) -> None:
     job.prompts("one", "two", "three", "four")
-    assert (await job.run(limit=2)).exit_code == 4
+    stopped = await job.run(limit=2)
+    assert stopped.exit_code == 4
+    assert stopped.summary.run.records == 2
+    assert "not read yet are not counted" in stopped.stop_reason
     assert (await job.run(limit=2)).exit_code == 4
     assert sorted(job.gateway.prompts()) == ["one", "two"]
     assert (await job.run()).exit_code == 0
@@ -131,6 +137,22 @@ async def test_no_time_left_stops_before_the_first_call(job: Job) -> None:
     job.prompts("one")
     assert (await job.run(max_duration_s=0.0)).exit_code == 4
     assert job.gateway.requests == []
+
+
+async def test_the_moment_of_until_is_told_once_in_local_time(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Silent, "notice", lambda _silent, message: told.append(message))
+    monkeypatch.setenv("TZ", "IST-5:30")
+    time.tzset()
+    try:
+        job.prompts("one")
+        await job.run(until=datetime(2037, 11, 30, 1, tzinfo=UTC))
+        await job.resume(until=datetime(2037, 11, 30, 6, 30).astimezone())
+        await api.resume_all(db=job.db, settings=Settings.model_validate(job.settings), options=RunOptions())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [message for message in told if "no call" in message] == ["no call after 2037-11-30 06:30+05:30"] * 2
 
 
 async def test_max_failed_makes_a_run_with_few_failures_clean(job: Job) -> None:
@@ -227,8 +249,8 @@ async def test_what_a_person_should_know_is_told_once(job: Job) -> None:
     job.write([{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "y"}, {"id": "b", "model": "gpt-4o", "prompt": "z"}])
     job.gateway.reply = lambda _body, _n: problem(401)
     await job.run(concurrency=1)
-    assert [message for message in told if "'a'" in message and "1 ids" in message]
-    assert [message for message in told if "1 records name a model" in message]
+    assert [message for message in told if "'a'" in message and "1 id on" in message]
+    assert [message for message in told if "1 record with a model named" in message]
     job.gateway.reply = lambda _body, _n: completion()
     told.clear()
     await job.run(name="another")
@@ -306,6 +328,67 @@ async def test_under_a_rate_limit_only_calls_about_to_leave_are_open(job: Job) -
     (first, last) = job.rows("SELECT min(started_at), max(started_at) FROM attempts")[0]
     assert (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds() > 2.5
     job.check()
+
+
+async def test_an_output_that_cannot_be_written_is_refused_before_anything_happens(job: Job) -> None:
+    job.prompts("one")
+    for folder in (job.folder / "nowhere" / "out.jsonl", job.folder):
+        with pytest.raises(StorageFailed, match="cannot be written"):
+            await job.run(output=folder)
+    for source in (job.input, job.db, job.db.with_name("runs.db-wal")):
+        with pytest.raises(InputUnfit, match="input of the run, or its database"):
+            await job.run(output=source)
+    assert job.gateway.requests == []
+    assert list(job.folder.iterdir()) == [job.input]
+
+
+async def test_a_resume_and_a_retry_refuse_such_an_output_too(job: Job) -> None:
+    job.gateway.reply = lambda _body, _n: problem(400)
+    job.prompts("one")
+    assert (await job.run()).exit_code == 3
+    settings, before = Settings.model_validate(job.settings), job.rows("SELECT * FROM runs")
+    for output, error in ((job.input, InputUnfit), (job.folder / "nowhere" / "out.jsonl", StorageFailed)):
+        options = RunOptions(output=output)
+        with pytest.raises(error):
+            await job.resume(output=output)
+        with pytest.raises(error):
+            await api.retry("latest", db=job.db, settings=settings, options=options)
+    assert len(job.gateway.requests) == 1
+    assert job.rows("SELECT * FROM runs") == before, "nothing was queued again"
+    job.gateway.reply = lambda _body, _n: problem(401)
+    job.prompts("two")
+    await job.run()
+    with pytest.raises(InputUnfit):
+        await api.resume_all(db=job.db, settings=settings, options=RunOptions(output=job.input))
+    assert len(job.gateway.requests) == 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 74), (400, 74), (401, 77)])
+async def test_an_export_that_fails_at_the_end_does_not_hide_how_the_run_ended(
+    job: Job, status: int, code: int
+) -> None:
+    output = job.folder / "out" / "answers.jsonl"
+    output.parent.mkdir()
+
+    def reply(_body: object, _n: int) -> object:
+        output.parent.rmdir()
+        return completion() if status == 200 else problem(status)
+
+    job.gateway.reply = reply
+    job.prompts("one")
+    report = await job.run(output=output)
+    assert report.exit_code == code
+    assert bool(report.stop_reason) is (status == 401)
+    assert report.summary.run.records == 1
+    assert isinstance(report.export_failure, StorageFailed)
+    assert "batchrouter export 1 --db" in report.export_failure.hint
+    output.parent.mkdir()
+    if status == 200:
+        assert (await job.run(output=output)).exit_code == 0, "the same command again"
+        assert len(output.read_text().splitlines()) == 1
+        output = output.with_suffix(".csv")
+        assert (await job.run(output=output)).exit_code == 0
+        assert output.read_text().startswith("run,name,line,")
 
 
 async def test_an_empty_input_is_a_finished_run(job: Job) -> None:

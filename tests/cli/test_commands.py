@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from batchrouter.cli import looking
 from batchrouter.cli.group import batchrouter
-from batchrouter.core.errors import ExitCode
+from batchrouter.core.errors import ExitCode, StorageFailed
 from batchrouter.core.findings import Finding
 from batchrouter.core.options import InputOptions, MaxFailed, RetrySelection
 from batchrouter.reporting.figures import RunStatus
@@ -80,6 +80,39 @@ def test_run_does_not_write_over_its_sources(shell: Shell, stand_in: StandIn, ou
     assert not asked.calls, "before any money is spent"
 
 
+@pytest.mark.parametrize(("pending", "words"), [(1, "1 pending record"), (1200, "1,200 pending records")])
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_the_export_of_a_stopped_run_is_said_to_hold_pending_records(
+    shell: Shell, stand_in: StandIn, pending: int, words: str, quiet: tuple[str, ...]
+) -> None:
+    report = a_report(ExitCode.ACCESS, "the key was refused", "look", pending=pending)
+    stand_in("run", report, awaited=True)
+    told = "stopped: the key was refused\nhint: look\n"
+    assert shell("run", "in.jsonl", *quiet).err == told
+    ended = shell("run", "in.jsonl", "-o", "out.jsonl", *quiet)
+    assert ended.err == f"{told}out.jsonl holds {words}: lines without an answer yet\n"
+    stand_in("resume", report, awaited=True)
+    assert words in shell("resume", "-o", "out.jsonl", *quiet).err
+    stand_in("resume_all", [report], awaited=True)
+    assert words in shell("resume", "--all", "-o", "out.jsonl", *quiet).err
+
+
+@pytest.mark.parametrize(("code", "ends_with"), [(0, 74), (3, 74), (77, 77)])
+def test_an_export_that_failed_is_told_after_the_run(
+    shell: Shell, stand_in: StandIn, code: int, ends_with: int
+) -> None:
+    failure = StorageFailed("out.jsonl cannot be written", "export again")
+    reason = "the key was refused" if code == 77 else ""
+    stand_in("run", replace(a_report(ExitCode(ends_with), reason), export_failure=failure), awaited=True)
+    ended = shell("run", "in.jsonl", "-o", "out.jsonl")
+    assert ended.code == ends_with
+    assert "2 records" in ended.out
+    stopped = f"stopped: {reason}\n" if reason else ""
+    assert ended.err == f"{stopped}error: out.jsonl cannot be written\nhint: export again\n"
+    value = json.loads(shell("run", "in.jsonl", "-o", "out.jsonl", "--json").out)
+    assert (value["run"]["done"], value["error"]["code"]) == (2, "storage")
+
+
 def test_resume_takes_a_run_and_more_budget(shell: Shell, stand_in: StandIn) -> None:
     asked = stand_in("resume", a_report(ExitCode.SOME_FAILED), awaited=True)
     assert shell("resume", "3", "--budget", "800").code == 3
@@ -116,6 +149,19 @@ def test_retry_chooses(shell: Shell, stand_in: StandIn) -> None:
     assert json.loads(ended.out) == {"queued": 3}
 
 
+def test_one_is_told_in_the_singular(shell: Shell, stand_in: StandIn) -> None:
+    stand_in("retry", (1, None), awaited=True)
+    assert shell("retry", "--queue-only").out == "1 record queued again\n"
+    stand_in("retry", (1200, None), awaited=True)
+    assert shell("retry", "--queue-only").out == "1,200 records queued again\n"
+    stand_in("export", 1)
+    assert shell("export", "-o", "out.csv").err == "1 row written to out.csv\n"
+    stand_in("run", a_report(records=1, done=1), awaited=True)
+    assert "  1 record: 1 done, 0 failed" in shell("run", "in.jsonl").out
+    stand_in("purge", Purged((1,), 1, 0, 0), awaited=True)
+    assert shell("purge", "1", "--answers", "--yes").out.startswith("1 request and 0 answers deleted from 1 run;")
+
+
 def test_retry_is_of_failed_records_unless_told(shell: Shell, stand_in: StandIn) -> None:
     asked = stand_in("retry", (1, a_report(ExitCode.SOME_FAILED)), awaited=True)
     assert shell("retry").code == 3
@@ -136,6 +182,15 @@ def test_estimate_takes_the_options_of_run(shell: Shell) -> None:
     assert list(value) == ["tiers", "total", "assumptions"]
     assert value["total"]["records"] == 10
     assert list(Path().iterdir()) == [], "no database"
+
+
+def test_estimate_says_where_a_run_would_stop(shell: Shell) -> None:
+    Path("batchrouter.toml").write_text(TICKETS.with_name("batchrouter.toml").read_text())
+    said = shell("estimate", str(TICKETS), "--budget", "0.01", "--until", "2026-01-01T00:00:00Z").out
+    assert "the cost is over the budget of ₹0.01" in said
+    assert "the time is over the 0 s" in said
+    said = shell("estimate", str(TICKETS), "--budget", "100", "--max-duration", "1h").out
+    assert "is over" not in said
 
 
 def test_estimate_for_people(shell: Shell) -> None:
@@ -176,7 +231,7 @@ def test_export_hands_on(shell: Shell, stand_in: StandIn) -> None:
     assert (asked.named["format"], asked.named["statuses"]) == ("csv", ("done", "failed"))
     assert (ended.out, ended.err) == ("", "7 rows written to out.csv\n")
     shell("export")
-    assert (asked.named["destination"], asked.named["statuses"]) == (None, ())
+    assert (asked.named["destination"], asked.named["format"], asked.named["statuses"]) == (None, None, ())
 
 
 @pytest.mark.parametrize(("level", "verify", "doctor"), [("ok", 0, 0), ("warning", 0, 0), ("error", 65, 78)])

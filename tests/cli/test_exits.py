@@ -12,6 +12,7 @@ from batchrouter.core.errors import BatchRouterError, ExitCode
 from .conftest import Asked, Shell
 
 KINDS = {
+    errors.WrongUsage: 2,
     errors.InputUnfit: 65,
     errors.DatabaseUnfit: 65,
     errors.InputMissing: 66,

@@ -97,8 +97,10 @@ def test_no_amounts(text: str) -> None:
 def test_failures() -> None:
     assert converted(Failures(), "20") == MaxFailed(Decimal(20))
     assert converted(Failures(), "1.5%") == MaxFailed(Decimal("1.5"), is_percent=True)
-    with pytest.raises(click.BadParameter):
-        converted(Failures(), "1.5")
+    assert converted(Failures(), "100%") == MaxFailed(Decimal(100), is_percent=True)
+    for wrong in ("1.5", "200%", "100.1%"):
+        with pytest.raises(click.BadParameter):
+            converted(Failures(), wrong)
 
 
 def test_some_words() -> None:

@@ -61,6 +61,18 @@ def test_a_closed_pipe_does_not_change_how_a_run_ends(tmp_path: Path, which: str
     assert ended.returncode == 3
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_closed_stdout_takes_nothing_away_from_stderr(tmp_path: Path, options: tuple[str, ...]) -> None:
+    pipe = a_closed_pipe()
+    ended = start(
+        tmp_path, "run", str(TICKETS), "--demo", "--budget", "0", *options, stdout=pipe, stderr=subprocess.PIPE
+    )
+    os.close(pipe)
+    assert ended.returncode == 76
+    assert b"\nstopped: " in ended.stderr
+    assert b"\nhint: " in ended.stderr
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_not_change_how_a_run_ends(tmp_path: Path, closed: str) -> None:
     close = f"exec {closed}; exec "

@@ -96,6 +96,11 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("a = [", "not valid TOML"),
         ("tiers = []", "tier: is missing"),
         ('currency = "USD"', "no rate for INR in [exchange]"),
+        (
+            'currency = "usd"',
+            "currency: 'usd' is not three capital letters (ISO 4217) such as INR or USD, did you mean 'USD'?",
+        ),
+        ('currency = "rupees"', "currency: 'rupees' is not three capital letters (ISO 4217) such as INR or USD"),
         ("[request]\ntemperature = nan", "request.temperature"),
         ('[run]\nbaseline = "x"', "run.baseline"),
         ("model = 3", "model: 3: input should be a valid dictionary"),

@@ -1,5 +1,7 @@
 """Estimates add up by hand, and say what they assume."""
 
+from decimal import Decimal
+
 import pytest
 
 from batchrouter.core.records import Decision, Record, Rejection, Request, RequestText
@@ -63,6 +65,26 @@ def test_a_model_without_price_makes_the_cost_unknown(model: str | None) -> None
     bare = estimate.tiers[-1]
     assert (bare.tier, bare.cost_nano, bare.saved_nano, bare.time_s) == ("", None, None, None)
     assert (estimate.total.cost_nano, estimate.total.saved_nano) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("budget", "time_most_s", "notes"),
+    [
+        (None, None, []),
+        ("0.005", 3.9, ["the budget of ₹0.0050:", "the 4 s that"]),
+        ("0.005", 4.0, ["the budget of ₹0.0050:"]),
+        ("0.01", 0.0, ["the 0 s that"]),
+    ],
+)
+def test_a_run_that_would_stop_is_said_to(budget: str | None, time_most_s: float | None, notes: list[str]) -> None:
+    settings = SETTINGS.model_copy(
+        update={"run": SETTINGS.run.model_copy(update={"budget": budget and Decimal(budget)})}
+    )
+    estimator = Estimator(settings)
+    for _ in range(2):
+        estimator.add(record(), Decision("simple", "because", "rules"))
+    said = [line for line in estimator.estimate(time_most_s).assumptions if "a run would stop" in line]
+    assert [note in line for note, line in zip(notes, said, strict=True)] == [True] * len(notes)
 
 
 def test_nothing_at_all() -> None:

@@ -94,6 +94,25 @@ def test_csv_guards_formulas(book: Book, reader: sqlite3.Connection, mixed: int,
     assert rows[1]["answer"] == "answer 2"
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "begins"),
+    [
+        ("out.csv", None, "run,"),
+        ("out.CSV", None, "run,"),
+        ("out.jsonl", None, '{"run":'),
+        ("out.csv.gz", None, '{"run":'),
+        ("out", None, '{"run":'),
+        ("out.csv", "jsonl", '{"run":'),
+        ("out.jsonl", "csv", "run,"),
+    ],
+)
+def test_the_name_of_the_file_says_the_format_unless_it_is_given(
+    reader: sqlite3.Connection, mixed: int, tmp_path: Path, name: str, form: str | None, begins: str
+) -> None:
+    assert exporting.export(reader, mixed, tmp_path / name, format=form) == 6
+    assert (tmp_path / name).read_text().startswith(begins)
+
+
 def test_csv_without_rows_has_its_headings(reader: sqlite3.Connection, mixed: int, tmp_path: Path) -> None:
     file = tmp_path / "none.csv"
     assert export(reader, mixed + 1, file, "csv") == 0
@@ -127,6 +146,26 @@ def test_a_failure_half_way_leaves_the_old_file_and_nothing_beside_it(
 def test_a_folder_that_is_not_there(reader: sqlite3.Connection, mixed: int, tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match="No such file"):
         export(reader, mixed, tmp_path / "nowhere" / "out.jsonl")
+
+
+def test_what_cannot_be_written_is_known_beforehand(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "out.jsonl", tmp_path / "pipe"
+    file.write_text("old")
+    os.mkfifo(pipe)
+    for good in (file, tmp_path / "new.jsonl", pipe, Path(os.devnull)):
+        exporting.check_destination(good)
+    for bad in (tmp_path / "nowhere" / "out.jsonl", tmp_path, tmp_path / ("x" * 250), file / "out.jsonl"):
+        with pytest.raises(StorageFailed, match="cannot be written"):
+            exporting.check_destination(bad)
+    assert sorted(tmp_path.iterdir()) == [file, pipe], "nothing was changed"
+    assert file.read_text() == "old"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageFailed, match="Permission denied"):
+        exporting.check_destination(tmp_path / "out.jsonl")
 
 
 def test_a_link_stays_a_link(reader: sqlite3.Connection, mixed: int, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_what_is_unknown_is_not_taken_for_nothing() -> None:
     progress.taken_in("simple", 2, 0)
     answered(progress, "simple", 1, None, None)
     outlook = progress.outlook(1.0)
-    assert "1 calls of unknown cost" in outlook
+    assert "1 call of unknown cost" in outlook
     assert "saved unknown" in outlook
     assert "projected" not in outlook
 
