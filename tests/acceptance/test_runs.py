@@ -13,7 +13,7 @@ from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, 
 from batchrouter.core.options import MaxFailed
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger
-from tests.acceptance.conftest import Job, completion, problem
+from tests.acceptance.conftest import Heard, Job, completion, problem
 
 LONG = "word " * 60
 
@@ -312,3 +312,16 @@ async def test_an_empty_input_is_a_finished_run(job: Job) -> None:
     job.write([])
     assert (await job.run()).exit_code == 0
     job.check()
+
+
+async def test_an_input_none_of_whose_first_lines_is_a_record_is_doubted_once(job: Job) -> None:
+    job.observer = heard = Heard()
+    job.write(["id,text", *(f"{number},hello" for number in range(600))])
+    assert (await job.run()).exit_code is ExitCode.SOME_FAILED
+    assert [notice for notice in heard.notices if "right input" in notice] == [
+        "none of the 500 lines read first is a record: is this the right input?"
+        " Line 1: not JSON: a line must be an object, which begins with {"
+    ]
+    job.write(["id,text", {"prompt": "hello"}])
+    assert (await job.run()).exit_code is ExitCode.SOME_FAILED
+    assert heard.count("right input") == 1
