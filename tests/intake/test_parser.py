@@ -92,6 +92,7 @@ def test_ids_are_kept_as_text(line: bytes, id_: str) -> None:
         (b'{"x":' + b"[" * 2000 + b"]" * 2000 + b"}", "nested too deeply"),
         (b'{"x":' + b"[" * 1020 + b"]" * 1020 + b"}", "nested too deeply"),
         (b'{"promt":"a"}', "neither a prompt nor messages, did you mean 'prompt'?"),
+        (b'{"product":"a"}', "neither a prompt nor messages; is it a row? Then give --template"),
         (b'{"prompt":""}', "prompt is empty"),
         (b'{"prompt":1}', "prompt must be a string, not a number"),
         (b'{"prompt":"a","messages":[]}', "both a prompt and messages"),
