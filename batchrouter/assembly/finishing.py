@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from batchrouter.assembly import wiring
 from batchrouter.assembly.demo_room import demo_settings
 from batchrouter.assembly.desk import Desk
-from batchrouter.assembly.finding import Plan
+from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.assembly.machine import doubts
 from batchrouter.assembly.session import Session
 from batchrouter.core.errors import ExitCode
@@ -65,4 +65,7 @@ def _reported(desk: Desk, run: int, code: ExitCode, end: RunEnd) -> figures.RunR
     with open_reader(desk.path) as reader:
         if desk.options.output:
             export.export(reader, run, desk.options.output, format="jsonl", statuses=())
-        return figures.RunReport(figures.summary(reader, run), code, end.reason, end.hint)
+        summary = figures.summary(reader, run)
+    if code is ExitCode.OK and not summary.run.records:
+        desk.observer.notice(f"{'stdin' if summary.run.input == STDIN else summary.run.input} holds no lines")
+    return figures.RunReport(summary, code, end.reason, end.hint)

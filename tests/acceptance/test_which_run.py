@@ -186,3 +186,19 @@ async def test_a_finished_run_of_a_pipe_and_a_different_one_is_a_new_run_with_ev
     await api.run("-", db=job.db, settings=settings, options=RunOptions(name="night"))
     assert job.gateway.prompts() == ["more"]
     job.check()
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+async def test_an_input_without_a_line_is_named_at_each_start_and_is_no_failure(job: Job, content: str) -> None:
+    job.observer = heard = Heard()
+    job.input.write_text(content)
+    for starts in (1, 2):
+        assert (await job.run()).exit_code == 0
+        assert heard.count("in.jsonl holds no lines") == starts
+    job.prompts("one")
+    assert (await job.run()).exit_code == 0
+    assert heard.count("holds no lines") == 2
+    job.input.write_text(content)
+    assert (await job.run()).exit_code == 0
+    assert heard.count("holds no lines") == 3
+    assert job.gateway.prompts() == ["one"]
