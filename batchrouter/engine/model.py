@@ -58,7 +58,7 @@ class ModelState:
         self.limits = limits
         self.patience_s = patience_s
         self.breaker = OutageBreaker()
-        self.is_unknown = False
+        self.unknown_because = ""
         self._clock = clock
         self._typical_output = float(TYPICAL_OUTPUT_TOKENS)
         self._answers = 0
@@ -84,6 +84,11 @@ class ModelState:
         """What the call will probably count against a limit of tokens per minute."""
         output = min(output_cap, round(self._typical_output)) * job.choices
         return typical_input_tokens(job.prompt_bytes) + output
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the gateway said that there is no such thing: then it is asked no more."""
+        return self.unknown_because != ""
 
     @property
     def may_be_asked(self) -> bool:

@@ -39,6 +39,12 @@ class GatewayWatch:
             if self._unusable.too_high:
                 self._stop.request(_rubbish(model, outcome))
 
+    def not_found(self, model: ModelState, reason: str) -> None:
+        """The gateway says that there is no such model, or nothing at all where it was asked."""
+        if not model.is_unknown:
+            model.unknown_because = reason
+            self._observer.notice(f"{model.name}: not found at the gateway, so it is asked no more: {reason}")
+
 
 def hint_of(code: ExitCode) -> str:
     """What a person can do about a run that stopped with this code."""

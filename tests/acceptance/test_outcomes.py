@@ -333,3 +333,19 @@ async def test_reported_costs_are_taken_where_they_are_trusted(job: Job) -> None
     assert (await job.run()).exit_code == 0
     assert job.rows("SELECT cost_nano, cost_source, reserved_nano FROM attempts") == [(86_400_000, "gateway", None)]
     job.check()
+
+
+@pytest.mark.parametrize(
+    ("message", "doubted"), [("Unknown request URL", "base_url"), ("No such thing as small", "[model] table")]
+)
+async def test_a_gateway_that_finds_nothing_is_quoted_and_its_address_doubted_where_it_names_no_model(
+    job: Job, message: str, doubted: str
+) -> None:
+    job.gateway.reply = lambda _body, _n: problem(404, message)
+    job.prompts("hello")
+    report = await job.run()
+    assert report.exit_code == 78
+    assert report.stop_reason == f"tier 'simple': no usable model: small; small: 404: {message}"
+    assert doubted in report.hint
+    assert (job.gateway.base_url in report.hint) == (doubted == "base_url")
+    assert job.answers("status") == [("pending",)]
