@@ -116,6 +116,14 @@ async def test_a_configuration_that_cannot_be_used_hides_nothing_else(job: Job, 
         assert words in out
 
 
+async def test_mistakes_of_a_configuration_stand_on_lines_of_their_own(job: Job) -> None:
+    job.folder.joinpath("bad.toml").write_text("wrong = 1\n[run]\nbudgte = 2\n")
+    _, out, _ = await ran(job, "doctor", "--config", "bad.toml", "--db", "runs.db")
+    assert out.startswith(
+        "wrong bad.toml:\n        run.budgte: unknown key, did you mean 'budget'?\n        wrong: unknown key\n      → "
+    )
+
+
 async def test_a_gateway_is_asked_although_the_key_of_another_is_missing(job: Job) -> None:
     job.settings["gateway"]["far"] = {"base_url": "http://127.0.0.1:1/v1"}
     job.settings["model"]["distant"] = {"input": 1, "output": 2, "gateway": "far"}
