@@ -177,6 +177,8 @@ class Estimator:
             "each record is answered once, by the first model of its tier; nothing cached, retried or escalated",
             f"baseline: {baseline}, with the same tokens",
         ]
+        if settings.origin:
+            lines.insert(0, f"configuration: {settings.origin}")
         if self._left_open:
             lines.append(
                 f"{self._left_open:,} records whose tier {settings.classifier_model} decides count as"

@@ -18,6 +18,7 @@ from tests.acceptance.conftest import Job
 from tests.acceptance.test_processes import config, ran
 
 EXAMINED = (
+    "configuration: batchrouter.toml",
     "every model has a price",
     "will be made by the first run",
     "SQLite",
@@ -40,6 +41,7 @@ async def test_all_that_a_run_needs_is_said_in_one_go(job: Job) -> None:
     job.prompts(*("hello " * 50 for _ in range(200)))
     code, out, err = await ran(job, "doctor", "in.jsonl", "--db", "runs.db")
     assert code == 0, out + err
+    assert out.startswith("ok    configuration: ")
     for words in EXAMINED:
         assert words in out
     assert job.gateway.requests == [], "nothing that costs"

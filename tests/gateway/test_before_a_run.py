@@ -29,6 +29,11 @@ def test_a_missing_key_is_said_with_its_place(gateway: dict[str, Any], environ: 
         read_keys(settings_for(1, **gateway), environ)
 
 
+def test_a_missing_key_is_said_with_the_configuration_that_wants_it() -> None:
+    with pytest.raises(ConfigurationError, match=r"KEY is not set \(configuration: built-in, no file\)"):
+        read_keys(settings_for(1).read_from("built-in, no file"), {})
+
+
 def test_a_key_file_is_read_without_its_last_newline_and_must_not_be_empty(tmp_path: Path) -> None:
     file = tmp_path / "given-key"
     settings = settings_for(1, api_key_env=None, api_key_file=str(file))
