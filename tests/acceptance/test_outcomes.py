@@ -10,7 +10,7 @@ from aiohttp import web
 from batchrouter import api
 from batchrouter.core.options import RetrySelection
 from batchrouter.core.settings import Settings
-from tests.acceptance.conftest import Job, completion, problem
+from tests.acceptance.conftest import Heard, Job, completion, problem
 
 LATER = {"Retry-After": "0"}
 
@@ -177,6 +177,36 @@ async def test_an_outage_longer_than_the_patience_leaves_every_record_pending(jo
     job.gateway.reply = lambda _body, _n: completion()
     assert (await job.run()).exit_code == 0
     job.check()
+
+
+async def test_a_wish_to_wait_longer_than_the_patience_is_said_as_such_and_once(job: Job) -> None:
+    job.observer = heard = Heard()
+    job.settings["gateway"]["patience_s"] = 8
+    job.settings["model"]["small"]["concurrency"] = 8
+    all_in_flight = asyncio.Event()
+
+    async def much_later(_body: Any, n: int) -> web.Response:
+        if n == 7:
+            all_in_flight.set()
+        await all_in_flight.wait()
+        return problem(429, "slow down", {"Retry-After": "3600"})
+
+    job.gateway.reply = much_later
+    job.prompts(*(f"{n}" for n in range(8)))
+    report = await job.run()
+    assert report.exit_code == 69
+    assert report.stop_reason == ("small: the gateway asks to wait 3,600 s, longer than patience_s = 8: 429: slow down")
+    assert heard.count("small: rate limited, pausing 3,600 s") == heard.count("pausing") == 1
+    assert set(job.answers("status")) == {("pending",)}
+
+
+async def test_refusals_for_longer_than_the_patience_are_not_called_silence(job: Job) -> None:
+    job.settings["gateway"]["patience_s"] = 0.3
+    job.gateway.reply = lambda _body, _n: problem(429, "slow down", LATER)
+    job.prompts("a", "b")
+    report = await job.run()
+    assert report.exit_code == 69
+    assert report.stop_reason == "small: the gateway keeps refusing, for longer than patience_s = 0.3: 429: slow down"
 
 
 async def test_a_record_that_alone_gets_no_answer_fails_when_its_attempts_are_used(job: Job) -> None:
