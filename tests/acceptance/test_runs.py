@@ -112,6 +112,21 @@ async def test_a_limit_on_a_run_that_was_taken_in_whole_leaves_the_rest_pending(
     job.check()
 
 
+@pytest.mark.parametrize("fate", ["deleted", "moved"])
+async def test_a_database_that_vanishes_during_a_run_is_said_as_such_and_74(job: Job, fate: str) -> None:
+    def reply(_body: dict[str, Any], n: int) -> Any:
+        if n == 1:
+            job.db.unlink() if fate == "deleted" else job.db.rename(job.folder / "away.db")
+        return completion()
+
+    job.gateway.reply = reply
+    job.prompts("a", "b", "c")
+    with pytest.raises(StorageFailed, match=r"runs\.db vanished while it was worked on") as raised:
+        await job.run(concurrency=1)
+    assert "pays for every call again" in raised.value.hint
+    assert not job.db.exists()
+
+
 async def test_an_input_that_vanished_points_to_resume(job: Job) -> None:
     job.gateway.reply = lambda _body, _n: problem(401)
     job.prompts("one")
