@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from batchrouter.assembly.clock import SystemClock
 from batchrouter.assembly.finding import Plan, RunFinder
 from batchrouter.assembly.silence import Silent
+from batchrouter.core.errors import InputMissing, StorageFailed
 from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.ports import Observer
@@ -64,8 +65,25 @@ async def open_desk(
 ) -> AsyncIterator[Desk]:
     """Lock and open the database; the moment that ``until`` means is told."""
     clock = SystemClock()
-    async with open_writer(db, clock.utc()) as connection:
-        desk = Desk(connection, db, settings, options, observer or Silent(), clock)
-        if options.until:
-            desk.observer.notice(f"no call after {options.until.astimezone().isoformat(' ', 'minutes')}")
-        yield desk
+    was_there = False
+    try:
+        async with open_writer(db, clock.utc()) as connection:
+            was_there = True
+            desk = Desk(connection, db, settings, options, observer or Silent(), clock)
+            if options.until:
+                desk.observer.notice(f"no call after {options.until.astimezone().isoformat(' ', 'minutes')}")
+            yield desk
+    except (InputMissing, StorageFailed):
+        if was_there and not db.exists():
+            raise _vanished(db) from None
+        raise
+    if not db.exists():
+        raise _vanished(db)
+
+
+def _vanished(db: Path) -> StorageFailed:
+    """SQLite writes on into a file that has no name any more, as if nothing were wrong."""
+    return StorageFailed(
+        f"{db} vanished while it was worked on: it was deleted or moved away, with all that was written into it",
+        "Put it back if it was moved. Where it is lost, the same command begins anew and pays for every call again.",
+    )

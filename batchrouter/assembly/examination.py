@@ -33,7 +33,7 @@ async def doctor(settings: Settings | None, config: Path | None, db: Path, sourc
     findings = []
     try:
         settings = settings or configuration.load(config, os.environ)
-        findings += [*_prices(settings), *unbounded_findings(settings)]
+        findings += [*_origin(settings), *_prices(settings), *unbounded_findings(settings)]
     except BatchRouterError as error:
         findings.append(_as_finding(error))
     findings += [*_database(db), *machine_findings(db)]
@@ -49,10 +49,14 @@ async def _gateways(settings: Settings) -> list[Finding]:
     findings, keys = [], {}
     for name in settings.gateways_used:
         try:
-            keys[name] = read_key(name, settings.gateway[name], os.environ)
+            keys[name] = read_key(name, settings, os.environ)
         except BatchRouterError as error:
             findings.append(_as_finding(error))
     return [*(findings or [Finding("ok", "the keys are set")]), *await check_gateways(settings, keys)]
+
+
+def _origin(settings: Settings) -> list[Finding]:
+    return [Finding("ok", f"configuration: {settings.origin}")] if settings.origin else []
 
 
 def _prices(settings: Settings) -> list[Finding]:

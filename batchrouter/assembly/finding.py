@@ -13,7 +13,7 @@ import aiosqlite
 from batchrouter.assembly.carried import fixed_settings, settings_of
 from batchrouter.core.errors import InputMissing
 from batchrouter.core.options import InputOptions, RunOptions
-from batchrouter.core.run_choice import choose, first_difference
+from batchrouter.core.run_choice import Choice, Comparison, choose, first_difference
 from batchrouter.core.settings import Settings
 from batchrouter.intake.source import FileSource
 from batchrouter.ports import Clock, Observer
@@ -60,24 +60,16 @@ class RunFinder:
         opened = self._open(source, input_options, stored)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(opened.aclose)
-            compared = await opened.compare(self._digests_of(stored)) if stored else None
-            choice = choose(
-                run=stored.run if stored else None,
-                finished=stored.is_finished if stored else False,
-                comparison=compared,
-                settings_differ=first_difference(stored.fixed, fixed) if stored else "",
-            )
+            if stored is None:
+                run = await self._create(identity, options, fixed)
+                stack.pop_all()
+                return Plan(run, opened)
+            compared = await opened.compare(self._digests_of(stored))
+            choice = await self._choose(stored, compared, fixed)
             if choice.notice:
                 self._observer.notice(choice.notice)
-            if stored is None:
-                stack.pop_all()
-                return Plan(await self._create(identity, options, fixed), opened)
             if choice.action == "go_on":
-                if (
-                    compared
-                    and compared.content == "grown"
-                    and (stored.is_finished or stored.intake_state != "reading")
-                ):
+                if compared.content == "grown" and (stored.is_finished or stored.intake_state != "reading"):
                     await runs.reopen_intake(self._connection, stored.run)
                 stack.pop_all()
                 return Plan(stored, opened)
@@ -87,6 +79,16 @@ class RunFinder:
             run = await self._create(identity, options, fixed)
             stack.pop_all()
             return Plan(run, opened)
+
+    async def _choose(self, stored: RunRow, compared: Comparison, fixed: Mapping[str, Any]) -> Choice:
+        counts = await runs.counts(self._connection, stored.run) if stored.is_finished else []
+        return choose(
+            run=stored.run,
+            finished=stored.is_finished,
+            comparison=compared,
+            settings_differ=first_difference(stored.fixed, fixed),
+            failed=sum(records for _, state, records in counts if state == "failed"),
+        )
 
     def _open(self, source: str, input_options: InputOptions, stored: RunRow | None) -> FileSource:
         try:

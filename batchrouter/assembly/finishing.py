@@ -15,7 +15,7 @@ from pathlib import Path
 from batchrouter.assembly import wiring
 from batchrouter.assembly.demo_room import demo_settings
 from batchrouter.assembly.desk import Desk
-from batchrouter.assembly.finding import Plan
+from batchrouter.assembly.finding import STDIN, Plan
 from batchrouter.assembly.machine import doubts
 from batchrouter.assembly.session import Session
 from batchrouter.core.errors import BatchRouterError, ExitCode, InputUnfit, StorageFailed
@@ -69,7 +69,10 @@ def _reported(desk: Desk, run: int, code: ExitCode, end: RunEnd) -> figures.RunR
         failure = _exported(desk, reader, run)
         if failure and code in (ExitCode.OK, ExitCode.SOME_FAILED):
             code = failure.exit_code
-        return figures.RunReport(figures.summary(reader, run), code, end.reason, end.hint, failure)
+        summary = figures.summary(reader, run)
+    if code is ExitCode.OK and not summary.run.records:
+        desk.observer.notice(f"{'stdin' if summary.run.input == STDIN else summary.run.input} holds no lines")
+    return figures.RunReport(summary, code, end.reason, end.hint, failure)
 
 
 def _exported(desk: Desk, reader: sqlite3.Connection, run: int) -> BatchRouterError | None:

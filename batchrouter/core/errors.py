@@ -4,7 +4,7 @@ A run that stops with records pending (gateway, budget, key, time) is no excepti
 
 BatchRouterError
 ├── WrongUsage             2  an option names something that is not there
-├── InputUnfit            65  the input, or the database, is not the one this run began with
+├── InputUnfit            65  the input, or the database, is not the one this run began with, or none at all
 │   └── DatabaseUnfit     65  not a batchrouter database, or a newer one
 ├── InputMissing          66  a file that should be read is not there or cannot be read
 ├── StorageFailed         74  the disk refused a write; what was committed is intact
@@ -58,7 +58,7 @@ class WrongUsage(BatchRouterError):
 
 
 class InputUnfit(BatchRouterError):
-    """The input or its settings differ from those that the run began with."""
+    """The input or its settings differ from those that the run began with, or it is no file of lines."""
 
     exit_code = ExitCode.UNFIT
 

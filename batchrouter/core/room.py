@@ -11,6 +11,10 @@ from batchrouter.core.tokens import BYTES_A_TOKEN, TYPICAL_OUTPUT_TOKENS
 
 WAL_BYTES = 4 * 1024 * 1024
 """How far the write-ahead log grows before SQLite takes it into the database: a thousand pages."""
+_WAL_FIRST_BYTES, _WAL_RECORD_BYTES = 512 * 1024, 8 * 1024
+"""How it grows until then, measured: by a database made anew, and by each record where many are in flight."""
+SHARE_OF_FREE = 4
+"""A ballast never takes more than this part of the free room: it must not fill the disk that it guards."""
 _ROWS_BYTES = 416
 """Of a record: its row, its decision, one attempt, and the indexes of all its rows."""
 _REQUEST_BYTES = 48
@@ -40,11 +44,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes beside which a run of so many records has room: with typical answers, and with the longest allowed."""
+    """Bytes that a run of so many records takes: with typical answers, and with the longest allowed.
+
+    ``ballast_bytes`` are kept in hand beside it while it works, where there is room for them.
+    """
 
     records: int
     typical_bytes: int
     most_bytes: int
+    ballast_bytes: int
 
 
 def stored_bytes(row_bytes: int) -> int:
@@ -64,11 +72,13 @@ def record_bytes(line_bytes: int, answer_tokens: int) -> int:
 
 
 def need(sample: Sample, *, output_tokens_most: int, ballast_bytes: int) -> Need:
-    """The room for a whole run of an input, the write-ahead log and the ballast beside it included."""
+    """The room for a whole run of an input, the write-ahead log included."""
+    log_bytes = min(WAL_BYTES, _WAL_FIRST_BYTES + sample.records * _WAL_RECORD_BYTES)
     return Need(
         sample.records,
-        _all_records(sample, min(TYPICAL_OUTPUT_TOKENS, output_tokens_most)) + WAL_BYTES + ballast_bytes,
-        _all_records(sample, output_tokens_most) + WAL_BYTES + ballast_bytes,
+        _all_records(sample, min(TYPICAL_OUTPUT_TOKENS, output_tokens_most)) + log_bytes,
+        _all_records(sample, output_tokens_most) + log_bytes,
+        ballast_bytes,
     )
 
 
@@ -79,17 +89,28 @@ def _all_records(sample: Sample, answer_tokens: int) -> int:
     )
 
 
+def ballast_that_fits(bytes_wanted: int, free_bytes: int) -> int:
+    """How large a ballast may be beside so much free room."""
+    return min(bytes_wanted, free_bytes // SHARE_OF_FREE)
+
+
 def room_finding(wanted: Need, free_bytes: int, folder: str, *, output_tokens_most: int) -> Finding:
-    """Whether a run of the input fits: an error where it cannot, a warning where less than twice the room is free."""
+    """Whether a run of the input fits: an error where it cannot, a warning where it is close, or the ballast small."""
     what = (
         f"a run of about {counted(wanted.records, 'line')} needs {in_words(wanted.typical_bytes)} in {folder} with answers of"
         f" {min(TYPICAL_OUTPUT_TOKENS, output_tokens_most):,} tokens, {in_words(wanted.most_bytes)} with the longest"
-        f" of {output_tokens_most:,}; {in_words(free_bytes)} are free"
+        f" of {output_tokens_most:,}, beside up to {in_words(wanted.ballast_bytes)} kept in hand;"
+        f" {in_words(free_bytes)} are free"
     )
-    if free_bytes < wanted.typical_bytes:
+    ballast = ballast_that_fits(wanted.ballast_bytes, free_bytes)
+    left_bytes = free_bytes - ballast
+    if left_bytes < wanted.typical_bytes:
         return Finding("error", what, "Free some space, choose a --db on another disk, or split the input.")
-    if free_bytes < 2 * wanted.typical_bytes:
+    if left_bytes < 2 * wanted.typical_bytes:
         return Finding("warning", what, "That is less than twice as much: free some space, or choose another --db.")
+    if ballast < wanted.ballast_bytes:
+        advice = f"A run fits, with {in_words(ballast)} in hand for the answers in flight should the disk become full."
+        return Finding("warning", what, advice)
     return Finding("ok", what)
 
 

@@ -35,19 +35,19 @@ class Choice:
 
 def choose(
     *,
-    run: int | None,
+    run: int,
     finished: bool,
-    comparison: Comparison | None,
+    comparison: Comparison,
     settings_differ: str,
+    failed: int = 0,
 ) -> Choice:
     """The row of the table that applies; InputUnfit where a person has to decide.
 
-    ``settings_differ`` names a setting fixed at intake that has changed ('' if none).
+    ``settings_differ`` names a setting fixed at intake that has changed ('' if none), ``failed`` how many records of a
+    finished run have failed.
     """
-    if run is None or comparison is None:
-        return Choice("new")
     if finished:
-        return _of_finished(run, comparison, settings_differ)
+        return _of_finished(run, comparison, settings_differ, failed)
     if comparison.content == "different":
         raise InputUnfit(
             f"the input changed since run {run} began: {comparison.what}",
@@ -60,16 +60,18 @@ def choose(
     return Choice("go_on", f"run {run} goes on")
 
 
-def _of_finished(run: int, comparison: Comparison, settings_differ: str) -> Choice:
+def _of_finished(run: int, comparison: Comparison, settings_differ: str, failed: int) -> Choice:
     if comparison.content == "different":
         return Choice("new", f"the input differs from that of run {run}: a new run")
     if comparison.content == "grown":
         if settings_differ:
             raise _settings_changed(run, settings_differ)
         return Choice("go_on", f"the input has grown since run {run} finished: it goes on with the new lines")
-    notice = f"run {run} is finished and its input unchanged: nothing to do; `batchrouter retry {run}` does failed records again"
+    notice = f"run {run} is finished and its input unchanged: nothing to do"
+    if failed:
+        notice = f"`batchrouter retry {run}` does failed records again; {notice}"
     if settings_differ:
-        notice += f"; {settings_differ}: use --new to run it all again under the new settings"
+        notice = f"--new runs it all again under the new settings ({settings_differ}); {notice}"
     return Choice("repeat", notice)
 
 

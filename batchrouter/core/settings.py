@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from batchrouter.core.checks import Expectation
 from batchrouter.core.money import micro_of, nano_of
@@ -213,6 +213,18 @@ class Settings(Section):
     expect: Expectation | None = None
     run: RunSettings = RunSettings()
     exchange: dict[str, Annotated[Decimal, Field(gt=0, le=10**9)]] = {}
+    _origin: str = PrivateAttr("")
+
+    @property
+    def origin(self) -> str:
+        """Where they were read, for people; '' where no file was looked for."""
+        return self._origin
+
+    def read_from(self, origin: str) -> Self:
+        """The same, of this origin."""
+        copy = self.model_copy()
+        copy._origin = origin  # noqa: SLF001 - its own
+        return copy
 
     @model_validator(mode="before")
     @classmethod

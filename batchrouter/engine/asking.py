@@ -106,8 +106,7 @@ class Asking:
                 ledger.settle(end)
             case "next_model":
                 ledger.settle(end)
-                model.is_unknown = True
-                self._context.observer.notice(f"{model.name}: the gateway does not know this model: {step.reason}")
+                self._watch.not_found(model, step.reason)
             case "stop":
                 ledger.settle(end)
                 self._stop.request(RunEnd(step.exit_code, step.reason, hint_of(step.exit_code)))

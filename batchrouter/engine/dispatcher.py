@@ -99,15 +99,15 @@ class InProcessDispatcher:
         return None
 
     def _stop_for_unknown_model(self, job: Job) -> None:
-        models = ", ".join(self._tier(job).models)
+        names = self._tier(job).models
+        asked = [self._models[name] for name in names if name in self._models]
         where = f"tier {job.tier!r}" if job.tier else f"line {job.line}"
-        self._stop.request(
-            RunEnd(
-                ExitCode.CONFIGURATION,
-                f"{where}: no usable model: {models}",
-                "The gateway does not know it, or it has no [model] table with prices: mend the configuration and run again.",
-            )
-        )
+        said = "".join(f"; {model.name}: {model.unknown_because}" for model in asked)
+        hint = "The gateway does not know it, or it has no [model] table with prices: mend the configuration and run again."
+        if elsewhere := next((model for model in asked if not _is_named(model)), None):
+            base_url = self._settings.gateway[elsewhere.settings.gateway].base_url
+            hint = f'Look whether base_url = "{base_url}" is right (most end in /v1), then at the model\'s name.'
+        self._stop.request(RunEnd(ExitCode.CONFIGURATION, f"{where}: no usable model: {', '.join(names)}{said}", hint))
 
     async def _attempt(self, job: Job, model: ModelState, lane: TierLane) -> None:
         held = await self._calling.reserve(job, model, self._output_cap(job))
@@ -123,3 +123,9 @@ class InProcessDispatcher:
             lane.release(job)
             return
         self._settling.settle(job, made, model, lane, jitter=self._chance.random())
+
+
+def _is_named(model: ModelState) -> bool:
+    """Whether what the gateway did not find is the model, and not the address."""
+    said = model.unknown_because.lower()
+    return "model" in said or (model.settings.name or model.name).lower() in said

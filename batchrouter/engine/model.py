@@ -58,12 +58,13 @@ class ModelState:
         self.limits = limits
         self.patience_s = patience_s
         self.breaker = OutageBreaker()
-        self.is_unknown = False
+        self.unknown_because = ""
         self._clock = clock
         self._typical_output = float(TYPICAL_OUTPUT_TOKENS)
         self._answers = 0
         self._pauses = 0
         self._last_message = ""
+        self._is_refusing = False
 
     def can_take(self, job: Job, output_cap: int) -> bool:
         """Whether the model has the features and the context that the record needs."""
@@ -84,6 +85,11 @@ class ModelState:
         """What the call will probably count against a limit of tokens per minute."""
         output = min(output_cap, round(self._typical_output)) * job.choices
         return typical_input_tokens(job.prompt_bytes) + output
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the gateway said that there is no such thing: then it is asked no more."""
+        return self.unknown_because != ""
 
     @property
     def may_be_asked(self) -> bool:
@@ -113,6 +119,7 @@ class ModelState:
         """Take in the outcome of a call that was sent at this time; returns the seconds of a pause of the whole model that begins with it, or 0."""
         now_s, paused_until_s = self._clock.monotonic_s(), self.pacing.gate.paused_until_s
         self._last_message = outcome.message
+        self._is_refusing = outcome.error is ErrorClass.OVERLOAD
         if outcome.usage and start.purpose == "answer":
             self._answers += 1
             rate = max(LEARNING_RATE, 1 / (self._answers + 1))
@@ -133,23 +140,32 @@ class ModelState:
         return 0.0
 
     def _pause(self, retry_after_s: float | None, jitter: float) -> float:
-        """A refusal pauses the model once, however many calls were refused with it."""
-        wish_s = retry_after_s or 0.0
-        if self.pacing.is_paused and wish_s <= RETRY_AFTER_MOST_S:
+        """A refusal pauses the model once, however many calls were refused with it; 0: the pause is no news."""
+        wish_s, left_s = retry_after_s or 0.0, self.pacing.pause_left_s
+        if left_s > 0 and wish_s <= RETRY_AFTER_MOST_S:
             return 0.0
         most_s = SEARCHING_PAUSE_MOST_S if self.limits.is_of_rate else PAUSE_MOST_S
         bound_s = min(most_s, PAUSE_FIRST_S * (1 << self._pauses))
         self._pauses = min(self._pauses + 1, 10)
         pause_s = max(wish_s, bound_s * (0.5 + jitter / 2))
         self.pacing.pause(pause_s)
-        return pause_s
+        return pause_s if pause_s > 2 * left_s else 0.0
 
     def unavailable(self) -> RunEnd:
-        """The end of a run whose gateway does not answer."""
+        """The end of a run whose gateway does not answer, or only says "later"."""
+        what = "the gateway keeps refusing," if self._is_refusing else "no answer from the gateway"
         return RunEnd(
             ExitCode.UNAVAILABLE,
-            f"{self.name}: no answer from the gateway for longer than patience_s = {self.patience_s:g}: {self._last_message}",
+            f"{self.name}: {what} for longer than patience_s = {self.patience_s:g}: {self._last_message}",
             "Nothing is lost: start the same command again when the gateway is back.",
+        )
+
+    def told_to_wait(self, seconds: float) -> RunEnd:
+        """The end of a run whose gateway says "much later"."""
+        return RunEnd(
+            ExitCode.UNAVAILABLE,
+            f"{self.name}: the gateway asks to wait {seconds:,.0f} s, longer than patience_s = {self.patience_s:g}: {self._last_message}",
+            "Nothing is lost: start the same command again after that time.",
         )
 
     @property

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from batchrouter.core.counting import counted
 from batchrouter.core.errors import BatchRouterError, ExitCode
-from batchrouter.core.records import Batch, Decision, Record
+from batchrouter.core.records import Batch, Decision, Record, Rejection
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
 from batchrouter.engine.lane import TierLane
@@ -77,6 +77,7 @@ class Pipeline:
         gate.watch(tuple(lanes.values()), self._intake_over.is_set)
         self._input_left = False
         self._replaced_models = 0
+        self._has_taken_in = False
 
     @property
     def found_limits(self) -> dict[str, dict[str, int]]:
@@ -126,6 +127,7 @@ class Pipeline:
                     async for batch in batches:
                         await self._take_in_batch(batch)
                         self._replaced_models += batch.replaced_models
+                        self._doubt_first(batch)
                         if self._stop.is_requested:
                             return
                 self._input_left = not source.exhausted
@@ -152,6 +154,16 @@ class Pipeline:
             self._lanes[tier].rows_added()
         if rejected := len(batch.lines) - len(decisions):
             self._observer.taken_in(None, 0, rejected)
+
+    def _doubt_first(self, batch: Batch) -> None:
+        """Where nothing is a record of what is read first, the whole input is in doubt."""
+        rejected = [line for line in batch.lines if isinstance(line, Rejection)]
+        if not self._has_taken_in and len(rejected) == len(batch.lines) > 1:
+            self._observer.notice(
+                f"none of the {len(rejected)} lines read first is a record: is this the right input?"
+                f" Line {rejected[0].line}: {rejected[0].reason}"
+            )
+        self._has_taken_in = True
 
     def _decide_all(self, batch: Batch) -> list[tuple[Record, Decision | None]]:
         decide = self._intake.deciding.of

@@ -98,9 +98,7 @@ class Settling:
                 lane.again(job)
             case "next_model":
                 self._ledger.settle(end)
-                if not model.is_unknown:
-                    model.is_unknown = True
-                    self._observer.notice(f"{model.name}: the gateway does not know this model: {step.reason}")
+                self._watch.not_found(model, step.reason)
                 lane.again(job)
             case "escalate":
                 self._escalate(end, job, lane)

@@ -30,14 +30,20 @@ class GatewayWatch:
         outcome = made.outcome
         pause_s = model.learn(outcome, made.start, sent_s=made.sent_s, jitter=jitter)
         if pause_s:
-            self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:.0f} s")
-        far = (outcome.retry_after_s or 0) > max(model.patience_s, RETRY_AFTER_MOST_S)
-        if outcome.error is ErrorClass.OVERLOAD and far:
-            self._stop.request(model.unavailable())
+            self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:,.0f} s")
+        wish_s = outcome.retry_after_s or 0.0
+        if outcome.error is ErrorClass.OVERLOAD and wish_s > max(model.patience_s, RETRY_AFTER_MOST_S):
+            self._stop.request(model.told_to_wait(wish_s))
         if outcome.status_code == 200:
             self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)
             if self._unusable.too_high:
                 self._stop.request(_rubbish(model, outcome))
+
+    def not_found(self, model: ModelState, reason: str) -> None:
+        """The gateway says that there is no such model, or nothing at all where it was asked."""
+        if not model.is_unknown:
+            model.unknown_because = reason
+            self._observer.notice(f"{model.name}: not found at the gateway, so it is asked no more: {reason}")
 
 
 def hint_of(code: ExitCode) -> str:

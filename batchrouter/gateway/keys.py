@@ -11,36 +11,34 @@ from batchrouter.core.settings import GatewaySettings, Settings
 
 def read_keys(settings: Settings, environ: Mapping[str, str]) -> dict[str, str | None]:
     """The key of each gateway that a model uses, by the gateway's name (None: it wants none)."""
-    return {name: read_key(name, settings.gateway[name], environ) for name in settings.gateways_used}
+    return {name: read_key(name, settings, environ) for name in settings.gateways_used}
 
 
-def read_key(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> str | None:
+def read_key(name: str, settings: Settings, environ: Mapping[str, str]) -> str | None:
     """The key of one gateway (None: it wants none); ConfigurationError says where it should be."""
+    gateway = settings.gateway[name]
     if gateway.auth == "none":
         return None
-    where, key = _found(name, gateway, environ)
+    where, key, missing = _looked_for(gateway, environ)
+    if not key:
+        told_by = f" (configuration: {settings.origin})" if settings.origin else ""
+        raise ConfigurationError(f"no key for gateway {name!r}: {missing}{told_by}", _hint(name, gateway))
     if not (key.isascii() and key.isprintable()) or any(character in key for character in " \"'\\"):
         raise ConfigurationError(f"{where} holds characters that no key has", _hint(name, gateway))
     return key
 
 
-def _found(name: str, gateway: GatewaySettings, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Where the key stands, and the key."""
-    missing = "neither api_key_env nor api_key_file is configured"
+def _looked_for(gateway: GatewaySettings, environ: Mapping[str, str]) -> tuple[str, str, str]:
+    """(where the key should stand, the key or '', what is said where there is none)."""
     if gateway.api_key_file:
         path = Path(gateway.api_key_file).expanduser()
-        missing = f"{path} is empty"
         try:
-            key = path.read_text(encoding="utf-8").strip()
+            return str(path), path.read_text(encoding="utf-8").strip(), f"{path} is empty"
         except (OSError, UnicodeDecodeError):
-            key, missing = "", f"{path} cannot be read"
-        if key:
-            return str(path), key
-    elif gateway.api_key_env:
-        missing = f"{gateway.api_key_env} is not set"
-        if key := environ.get(gateway.api_key_env, "").strip():
-            return gateway.api_key_env, key
-    raise ConfigurationError(f"no key for gateway {name!r}: {missing}", _hint(name, gateway))
+            return str(path), "", f"{path} cannot be read"
+    if variable := gateway.api_key_env:
+        return variable, environ.get(variable, "").strip(), f"{variable} is not set"
+    return "", "", "neither api_key_env nor api_key_file is configured"
 
 
 def _hint(name: str, gateway: GatewaySettings) -> str:

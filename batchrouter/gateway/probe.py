@@ -20,6 +20,7 @@ from batchrouter.gateway.session import address, new_session
 
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=20)
 LIST_BYTES_MOST = 16_000_000
+_IS_IT_THE_BASE = "Look whether base_url is right: most end in /v1. Then try a small run: --limit 5."
 
 
 async def check_gateways(settings: Settings, keys: Mapping[str, str | None]) -> list[Finding]:
@@ -49,9 +50,11 @@ async def _check(gateway: GatewaySettings, key: str | None, wanted: list[str]) -
         return [Finding("error", f"{gateway.base_url} refuses the key ({status})", "Check the key and its rights.")]
     if 300 <= status < 400:
         return [Finding("error", f"{gateway.base_url} redirects ({status})", "Put the address it means into base_url.")]
+    if status == 404:
+        return [Finding("warning", f"{url} answers 404: models cannot be checked", _IS_IT_THE_BASE)]
     if status != 200:
         return [Finding("warning", f"{url} answers {status}: models cannot be checked", "Try a small run: --limit 5.")]
-    return [Finding("ok", f"{gateway.base_url} answers"), *_clock(there), *_models(_names(body), wanted)]
+    return [Finding("ok", f"{gateway.base_url} answers"), *_clock(there), *_models(body or b"", wanted)]
 
 
 def _clock(there: datetime | None) -> list[Finding]:
@@ -65,16 +68,21 @@ def _unreachable(gateway: GatewaySettings, error: Exception) -> Finding:
     return Finding("error", f"{gateway.base_url} does not answer ({kind(error)})", advice)
 
 
-def _names(body: bytes | None) -> set[str] | None:
+def _names(body: bytes) -> set[str] | None:
     try:
-        return {model["id"] for model in orjson.loads(body or b"")["data"]}
+        return {model["id"] for model in orjson.loads(body)["data"]}
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
 
 
-def _models(known: set[str] | None, wanted: list[str]) -> list[Finding]:
+def _models(body: bytes, wanted: list[str]) -> list[Finding]:
+    known = _names(body)
     if known is None:
-        return [Finding("warning", "its list of models cannot be read", "Try a small run: --limit 5.")]
+        is_page = body.lstrip().startswith(b"<")
+        what = (
+            "a web page stands where its list of models should be" if is_page else "its list of models cannot be read"
+        )
+        return [Finding("warning", what, _IS_IT_THE_BASE)]
     missing = [name for name in wanted if name not in known]
     if not missing:
         return [Finding("ok", f"it knows all {len(wanted)} configured models")]

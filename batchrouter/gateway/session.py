@@ -16,6 +16,7 @@ from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.settings import GatewaySettings
 
 CONNECT_S = 30.0
+_CHAT = "/chat/completions"
 _OURS = frozenset({"content-length", "transfer-encoding"})
 _NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -63,6 +64,10 @@ def address(gateway: GatewaySettings, path: str) -> URL:
         raise ConfigurationError("base_url is not an address", 'Give one like "https://api.example.com/v1".')
     if url.user is not None or url.password is not None:
         raise ConfigurationError("base_url holds a user or password", "Give the key by api_key_env or api_key_file.")
+    if gateway.base_url.endswith(_CHAT):
+        raise ConfigurationError(
+            f"base_url ends in {_CHAT}, which is added to it", f'Give "{gateway.base_url.removesuffix(_CHAT)}".'
+        )
     if gateway.proxy is not None and _url(gateway.proxy) is None:
         raise ConfigurationError("proxy is not an address of an HTTP proxy", 'Give one like "http://proxy:3128".')
     return URL(gateway.base_url + path)

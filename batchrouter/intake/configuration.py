@@ -37,8 +37,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if path is None and os.path.lexists(DEFAULT_FILE):
         path = Path(DEFAULT_FILE)
     if path is None:
-        return default_settings()
-    return _validated(with_schemas(_with_built_in(_read(path)), path), str(path))
+        return default_settings().read_from(f"built-in, no {DEFAULT_FILE} in {Path.cwd()}")
+    return _validated(with_schemas(_with_built_in(_read(path)), path), str(path)).read_from(str(path))
 
 
 def default_settings() -> Settings:

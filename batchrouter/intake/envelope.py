@@ -171,7 +171,7 @@ def _native_messages(values: dict[str, Any], spans: Spans, system: str | None) -
         return _messages_json(bytes(spans["prompt"]), system_json), prompt_facts(prompt, system)
     if "messages" not in values:
         near = next((hint for key in values if (hint := did_you_mean(key, ("prompt", "messages")))), "")
-        raise BadLine(f"has neither a prompt nor messages{near}")
+        raise BadLine(f"has neither a prompt nor messages{near or '; is it a row? Then give --template'}")
     facts = message_facts(values["messages"], system)
     if system_json is None:
         return None, facts

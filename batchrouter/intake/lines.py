@@ -67,6 +67,12 @@ class LineReader:
         digest = self._sha.hexdigest() if self.offset else ""
         return Position(self.offset, self.line, digest, self.ended, self.blank)
 
+    def first_block(self) -> bytes:
+        """What the input begins with; nothing of it is given out yet."""
+        if not self._buffer:
+            self._fill()
+        return self._buffer
+
     def next_line(self) -> Line | None:
         """The next line that is not blank, or None at the end. Raises InputMissing where reading fails."""
         while (line := self._any_line()) is not None:

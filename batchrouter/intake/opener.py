@@ -124,9 +124,9 @@ def open_input(path: str, stdin: BinaryIO | None = None) -> InputStream:
     file = _open_file(path)
     polled = None if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else _Polled(file)
     source = cast("io.BufferedReader", io.BufferedReader(polled)) if polled else file
-    opener = _COMPRESSED.get(Path(path).suffix.lower(), _open_plain)
     try:
-        stream, broken = opener(source, path)
+        kind = Path(path).suffix.lower() if polled else _compression(source, path)
+        stream, broken = _OPENERS.get(kind, _open_plain)(source, path)
     except BaseException:
         source.close()
         raise
@@ -151,7 +151,7 @@ def _open_plain(file: io.BufferedReader, _path: str) -> _Opened:
 
 
 def _open_gzip(file: io.BufferedReader, path: str) -> _Opened:
-    _check_magic(file, path, b"\x1f\x8b", "gzip")
+    _check_magic(file, path, _MAGIC[".gz"], "gzip")
     damaged = "is damaged in the middle of its gzip stream"
     broken: dict[type[Exception], str] = {
         EOFError: "ends in the middle of its gzip stream",
@@ -171,7 +171,7 @@ def _open_zstd(file: io.BufferedReader, path: str) -> _Opened:
         raise ConfigurationError(
             f"{path}: reading .zst needs a package that is not installed", "pip install 'batchrouter[zstd]'"
         ) from None
-    _check_magic(file, path, b"\x28\xb5\x2f\xfd", "zstd")
+    _check_magic(file, path, _MAGIC[".zst"], "zstd")
     broken: dict[type[Exception], str] = {
         EOFError: "ends in the middle of its zstd stream",
         zstd.ZstdError: "is damaged in the middle of its zstd stream",
@@ -179,14 +179,25 @@ def _open_zstd(file: io.BufferedReader, path: str) -> _Opened:
     return _Owner(zstd.ZstdFile(file), file), broken
 
 
-_COMPRESSED: dict[str, Callable[[io.BufferedReader, str], _Opened]] = {".gz": _open_gzip, ".zst": _open_zstd}
+_OPENERS: dict[str, Callable[[io.BufferedReader, str], _Opened]] = {".gz": _open_gzip, ".zst": _open_zstd}
+_MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
+
+
+def _compression(file: io.BufferedReader, path: str) -> str:
+    """The suffix that the content of a file should have; where that tells nothing, the one that it has."""
+    start = _start_of(file, path)
+    return next((suffix for suffix, magic in _MAGIC.items() if start.startswith(magic)), Path(path).suffix.lower())
+
+
+def _start_of(file: io.BufferedReader, path: str) -> bytes:
+    try:
+        return file.peek(1)
+    except OSError as error:
+        raise InputMissing(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _check_magic(file: io.BufferedReader, path: str, magic: bytes, kind: str) -> None:
-    try:
-        start = file.peek(len(magic))[: len(magic)]
-    except OSError as error:
-        raise InputMissing(f"{path} cannot be read: {error.strerror or error}") from error
+    start = _start_of(file, path)[: len(magic)]
     if not start:
         raise InputMissing(f"{path} is empty, which no {kind} file is", "make it again: whatever wrote it broke off")
     if not magic.startswith(start) and not start.startswith(magic):

@@ -23,6 +23,15 @@ _READ_BY_THE_MODEL = ("tools", "functions", "response_format")
 _LOOKED_INTO = frozenset({*_READ_BY_THE_MODEL, "n", "stream"})
 _NOTHING: frozenset[str] = frozenset()
 _IMAGE = frozenset({"image"})
+_CHECKS = {
+    "not_empty": "true or false",
+    "json": "true or false",
+    "strict": "true or false",
+    "one_of": "an array of strings, at least one",
+    "regex": "a string",
+    "max_words": "a whole number above 0",
+    "schema": "an object or a boolean",
+}
 _PROBLEMS_MOST = 5
 _REASON_MOST = 300
 
@@ -199,13 +208,14 @@ def _expect(value: Any) -> bytes:
     try:
         return expectation_json(Expectation.model_validate(value))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[:_PROBLEMS_MOST]
-        raise BadLine("; ".join(_expect_problem(one["loc"], one["type"], one["msg"]) for one in first)) from None
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = dict.fromkeys(_expect_problem(str(one["loc"][0]), one["type"], one["msg"]) for one in errors)
+        raise BadLine("; ".join([*problems][:_PROBLEMS_MOST])) from None
 
 
-def _expect_problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    path = ".".join(str(part) for part in ("expect", *location))
+def _expect_problem(check: str, kind: str, message: str) -> str:
     if kind == "extra_forbidden":
-        known = [field.alias or name for name, field in Expectation.model_fields.items()]
-        return f"{path}: there is no such check{did_you_mean(str(location[-1]), known)}"
-    return f"{path}: {message.removeprefix('Value error, ')}"
+        return f"expect.{check}: there is no such check{did_you_mean(check, _CHECKS)}"
+    if kind == "value_error":
+        return f"expect.{check}: {message.removeprefix('Value error, ')}"
+    return f"expect.{check} must be {_CHECKS[check]}"

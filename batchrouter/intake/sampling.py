@@ -6,12 +6,13 @@ from pathlib import Path
 
 from batchrouter.core.room import Sample
 from batchrouter.intake.opener import BrokenStream, open_input
+from batchrouter.intake.other_kinds import START_BYTES, refuse_other_kinds
 
 SAMPLE_BYTES = 4 * 1024 * 1024
 
 
 def sample(path: str) -> Sample:
-    """The lines in the first 4 MiB of a regular file, decompressed. Raises InputMissing, or ConfigurationError."""
+    """The lines in the first 4 MiB of a regular file, decompressed. Raises what ``FileSource`` raises of such a file."""
     stream = open_input(path)
     data = bytearray()
     ended = False
@@ -25,6 +26,7 @@ def sample(path: str) -> Sample:
         ended = True
     finally:
         stream.close()
+    refuse_other_kinds(bytes(data[:START_BYTES]), path)
     file_bytes = Path(path).stat().st_size
     lines = data.split(b"\n")
     cut = b"" if ended or len(lines) == 1 else lines.pop()

@@ -18,6 +18,7 @@ from batchrouter.core.run_choice import Comparison
 from batchrouter.core.settings import Settings
 from batchrouter.intake.lines import LineReader
 from batchrouter.intake.opener import STDIN, InputStream, open_input
+from batchrouter.intake.other_kinds import refuse_other_kinds
 from batchrouter.intake.parser import LineParser
 
 BATCH_LINES_MOST = 500
@@ -32,7 +33,8 @@ class FileSource:
     """A file, or stdin for ``-``, as batches of records and rejections (``ports.Source``).
 
     ``start`` is the position that was stored last. Opening, here, raises InputMissing; a template or defaults that fit
-    no record raise ConfigurationError. ``stdin`` stands in for the process's own. Close it when done.
+    no record raise ConfigurationError; a file of another kind raises InputUnfit, a pipe when its first batch is asked
+    for. ``stdin`` stands in for the process's own. Close it when done.
     """
 
     def __init__(
@@ -52,6 +54,12 @@ class FileSource:
         self._is_at_start = self._start == Position()
         self.exhausted = False
         """True once the end of the input was seen."""
+        if self._is_at_start and self._can_be_read_again:
+            try:
+                self._refuse_other_kinds()
+            except BaseException:
+                self._stream.close()
+                raise
 
     @property
     def position(self) -> Position:
@@ -104,6 +112,8 @@ class FileSource:
     def _next_batch(self, records_most: int | None) -> Batch | None:
         reader, parse = self._reader, self._parser.parse
         before = reader.offset
+        if not before:
+            self._refuse_other_kinds()
         lines: list[Record | Rejection] = []
         records = replaced = 0
         while len(lines) < BATCH_LINES_MOST and reader.offset - before < BATCH_BYTES_MOST:
@@ -156,10 +166,15 @@ class FileSource:
             return
         if self._can_be_read_again:
             self._reopen()
+            self._refuse_other_kinds()
         else:
             self._stream.rewind()
             self._reader = LineReader(self._stream)
         self._start, self._is_at_start, self.exhausted = Position(), True, False
+
+    def _refuse_other_kinds(self) -> None:
+        """At the very beginning: look at the first bytes, which stay there to be read."""
+        refuse_other_kinds(self._reader.first_block(), "stdin" if self._path == STDIN else self._path)
 
     def _reopen(self) -> None:
         self._stream.close()

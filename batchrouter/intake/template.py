@@ -39,12 +39,14 @@ class Template:
         return frozenset(self._fields)
 
     def render(self, values: dict[str, Any], spans: Spans) -> str:
-        """The text for one row: strings as they are, other values as they were written. BadLine: a field is missing."""
+        """The text for one row: strings as they are, other values as they were written. BadLine: one is missing or null."""
         pieces: list[str] = []
         for literal, field in zip(self._literals, self._fields, strict=True):
             if field not in values:
                 raise BadLine(f"the row has no field {field!r}, which the template names")
             value = values[field]
+            if value is None:
+                raise BadLine(f"the row's field {field!r} is null, which the template names")
             pieces += (literal, value if type(value) is str else bytes(spans[field]).decode())
         return "".join(pieces) + self._last
 

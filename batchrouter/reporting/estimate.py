@@ -183,6 +183,8 @@ class Estimator:
             "each record is answered once, by the first model of its tier; nothing cached, retried or escalated",
             f"baseline: {baseline}, with the same tokens",
         ]
+        if settings.origin:
+            lines.insert(0, f"configuration: {settings.origin}")
         if self._left_open:
             lines.append(
                 f"as {settings.fallback_tier}: {counted(self._left_open, 'record')} whose tier {settings.classifier_model}"

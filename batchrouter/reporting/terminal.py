@@ -277,11 +277,11 @@ def print_remembered(remembered: Sequence[RememberedDecision], file: IO[str]) ->
 
 
 def print_findings(findings: Sequence[Finding], file: IO[str]) -> None:
-    """One line for each finding, with its advice below."""
+    """Each finding, what has several lines as a list, with its advice below."""
     console = _console(file)
     for finding in findings:
         word, colour = _LEVELS[finding.level]
         console.print(f"{word:<6}", style=colour, end="")
-        console.print(printable(finding.what))
+        console.print(printable_lines(finding.what).replace("\n", "\n      "))
         if finding.advice:
             console.print(f"      → {printable(finding.advice)}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from batchrouter.core.room import WAL_BYTES
+from batchrouter.core.room import WAL_BYTES, ballast_that_fits
 from batchrouter.core.settings import Settings
 from batchrouter.core.surroundings import calls_in_flight_most
 from batchrouter.core.tokens import BYTES_A_TOKEN
@@ -20,8 +20,6 @@ from batchrouter.core.tokens import BYTES_A_TOKEN
 BYTES_A_CALL = 8 * 1024
 """The pages that the rows of one answer touch, its text apart."""
 BYTES_MOST = 32 * 1024 * 1024
-SHARE_OF_FREE = 4
-"""A ballast never takes more than this part of the free room: it must not fill the disk that it guards."""
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -42,7 +40,7 @@ class Ballast:
         """Write it as large as is wanted, and as the free room allows; how many bytes it has."""
         self.free()  # a crash left it behind
         try:
-            size = min(bytes_wanted, shutil.disk_usage(self.path.parent).free // SHARE_OF_FREE)
+            size = ballast_that_fits(bytes_wanted, shutil.disk_usage(self.path.parent).free)
             self._write(size)
         except OSError:  # a quota, or a limit of file sizes: a run goes on without
             self.free()

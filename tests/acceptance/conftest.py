@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from batchrouter import api
+from batchrouter.assembly.silence import Silent
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.settings import Settings
@@ -104,6 +105,20 @@ async def served() -> AsyncIterator[Gateway]:
 async def gateway() -> AsyncIterator[Gateway]:
     async with served() as one:
         yield one
+
+
+class Heard(Silent):
+    """Keeps what a person is told."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, message: str) -> None:
+        self.notices.append(message)
+
+    def count(self, part: str) -> int:
+        """In how many notices this stands."""
+        return sum(part in notice for notice in self.notices)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from tests.acceptance.conftest import Job
 from tests.acceptance.test_processes import config, ran
 
 EXAMINED = (
+    "configuration: batchrouter.toml",
     "every model has a price",
     "will be made by the first run",
     "SQLite",
@@ -40,6 +41,7 @@ async def test_all_that_a_run_needs_is_said_in_one_go(job: Job) -> None:
     job.prompts(*("hello " * 50 for _ in range(200)))
     code, out, err = await ran(job, "doctor", "in.jsonl", "--db", "runs.db")
     assert code == 0, out + err
+    assert out.startswith("ok    configuration: ")
     for words in EXAMINED:
         assert words in out
     assert job.gateway.requests == [], "nothing that costs"
@@ -114,6 +116,14 @@ async def test_a_configuration_that_cannot_be_used_hides_nothing_else(job: Job, 
     assert code == 78, out + err
     for words in ("bad.toml", "will be made by the first run", "SQLite", "can be read"):
         assert words in out
+
+
+async def test_mistakes_of_a_configuration_stand_on_lines_of_their_own(job: Job) -> None:
+    job.folder.joinpath("bad.toml").write_text("wrong = 1\n[run]\nbudgte = 2\n")
+    _, out, _ = await ran(job, "doctor", "--config", "bad.toml", "--db", "runs.db")
+    assert out.startswith(
+        "wrong bad.toml:\n        run.budgte: unknown key, did you mean 'budget'?\n        wrong: unknown key\n      → "
+    )
 
 
 async def test_a_gateway_is_asked_although_the_key_of_another_is_missing(job: Job) -> None:

@@ -11,7 +11,7 @@ from batchrouter import api
 from batchrouter.core.errors import WrongUsage
 from batchrouter.core.options import RetrySelection
 from batchrouter.core.settings import Settings
-from tests.acceptance.conftest import Job, completion, problem
+from tests.acceptance.conftest import Heard, Job, completion, problem
 
 LATER = {"Retry-After": "0"}
 
@@ -197,6 +197,36 @@ async def test_an_outage_longer_than_the_patience_leaves_every_record_pending(jo
     job.check()
 
 
+async def test_a_wish_to_wait_longer_than_the_patience_is_said_as_such_and_once(job: Job) -> None:
+    job.observer = heard = Heard()
+    job.settings["gateway"]["patience_s"] = 8
+    job.settings["model"]["small"]["concurrency"] = 8
+    all_in_flight = asyncio.Event()
+
+    async def much_later(_body: Any, n: int) -> web.Response:
+        if n == 7:
+            all_in_flight.set()
+        await all_in_flight.wait()
+        return problem(429, "slow down", {"Retry-After": "3600"})
+
+    job.gateway.reply = much_later
+    job.prompts(*(f"{n}" for n in range(8)))
+    report = await job.run()
+    assert report.exit_code == 69
+    assert report.stop_reason == ("small: the gateway asks to wait 3,600 s, longer than patience_s = 8: 429: slow down")
+    assert heard.count("small: rate limited, pausing 3,600 s") == heard.count("pausing") == 1
+    assert set(job.answers("status")) == {("pending",)}
+
+
+async def test_refusals_for_longer_than_the_patience_are_not_called_silence(job: Job) -> None:
+    job.settings["gateway"]["patience_s"] = 0.3
+    job.gateway.reply = lambda _body, _n: problem(429, "slow down", LATER)
+    job.prompts("a", "b")
+    report = await job.run()
+    assert report.exit_code == 69
+    assert report.stop_reason == "small: the gateway keeps refusing, for longer than patience_s = 0.3: 429: slow down"
+
+
 async def test_a_record_that_alone_gets_no_answer_fails_when_its_attempts_are_used(job: Job) -> None:
     job.gateway.reply = lambda body, _n: problem(500) if "poison" in body["messages"][0]["content"] else completion()
     job.prompts("a", "poison", "c")
@@ -375,3 +405,19 @@ async def test_reported_costs_are_taken_where_they_are_trusted(job: Job) -> None
     assert (await job.run()).exit_code == 0
     assert job.rows("SELECT cost_nano, cost_source, reserved_nano FROM attempts") == [(86_400_000, "gateway", None)]
     job.check()
+
+
+@pytest.mark.parametrize(
+    ("message", "doubted"), [("Unknown request URL", "base_url"), ("No such thing as small", "[model] table")]
+)
+async def test_a_gateway_that_finds_nothing_is_quoted_and_its_address_doubted_where_it_names_no_model(
+    job: Job, message: str, doubted: str
+) -> None:
+    job.gateway.reply = lambda _body, _n: problem(404, message)
+    job.prompts("hello")
+    report = await job.run()
+    assert report.exit_code == 78
+    assert report.stop_reason == f"tier 'simple': no usable model: small; small: 404: {message}"
+    assert doubted in report.hint
+    assert (job.gateway.base_url in report.hint) == (doubted == "base_url")
+    assert job.answers("status") == [("pending",)]

@@ -16,7 +16,7 @@ from batchrouter.core.options import MaxFailed, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.store.changes import Changes
 from batchrouter.store.ledger import RunLedger
-from tests.acceptance.conftest import Job, completion, problem
+from tests.acceptance.conftest import Heard, Job, completion, problem
 
 LONG = "word " * 60
 
@@ -116,6 +116,21 @@ async def test_a_limit_on_a_run_that_was_taken_in_whole_leaves_the_rest_pending(
     assert (await job.resume(limit=2)).exit_code == 4
     assert (await job.resume()).exit_code == 0
     job.check()
+
+
+@pytest.mark.parametrize("fate", ["deleted", "moved"])
+async def test_a_database_that_vanishes_during_a_run_is_said_as_such_and_74(job: Job, fate: str) -> None:
+    def reply(_body: dict[str, Any], n: int) -> Any:
+        if n == 1:
+            job.db.unlink() if fate == "deleted" else job.db.rename(job.folder / "away.db")
+        return completion()
+
+    job.gateway.reply = reply
+    job.prompts("a", "b", "c")
+    with pytest.raises(StorageFailed, match=r"runs\.db vanished while it was worked on") as raised:
+        await job.run(concurrency=1)
+    assert "pays for every call again" in raised.value.hint
+    assert not job.db.exists()
 
 
 async def test_an_input_that_vanished_points_to_resume(job: Job) -> None:
@@ -395,3 +410,16 @@ async def test_an_empty_input_is_a_finished_run(job: Job) -> None:
     job.write([])
     assert (await job.run()).exit_code == 0
     job.check()
+
+
+async def test_an_input_none_of_whose_first_lines_is_a_record_is_doubted_once(job: Job) -> None:
+    job.observer = heard = Heard()
+    job.write(["id,text", *(f"{number},hello" for number in range(600))])
+    assert (await job.run()).exit_code is ExitCode.SOME_FAILED
+    assert [notice for notice in heard.notices if "right input" in notice] == [
+        "none of the 500 lines read first is a record: is this the right input?"
+        " Line 1: not JSON: a line must be an object, which begins with {"
+    ]
+    job.write(["id,text", {"prompt": "hello"}])
+    assert (await job.run()).exit_code is ExitCode.SOME_FAILED
+    assert heard.count("right input") == 1

@@ -10,7 +10,7 @@ from batchrouter import api
 from batchrouter.core.errors import ConfigurationError, InputUnfit
 from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
-from tests.acceptance.conftest import Job, completion, problem
+from tests.acceptance.conftest import Heard, Job, completion, problem
 
 
 async def unfinished(job: Job) -> None:
@@ -57,6 +57,20 @@ async def test_finished_and_the_same_makes_no_call(job: Job) -> None:
     assert (await job.run()).exit_code == 0
     assert (await job.run()).exit_code == 0
     assert len(job.gateway.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "retries"), [('{"prompt": "two", "expect": {"one_of": ["no"]}}', True), ('{"product": "two"}', False)]
+)
+async def test_a_finished_run_names_retry_where_records_failed_and_not_for_rejected_lines(
+    job: Job, line: str, retries: bool
+) -> None:
+    job.write(['{"prompt": "one"}', line])
+    assert (await job.run()).exit_code == 3
+    job.observer = heard = Heard()
+    assert (await job.run()).exit_code == 3
+    assert heard.count("run 1 is finished and its input unchanged: nothing to do") == 1
+    assert heard.count("retry") == retries
 
 
 async def test_finished_with_more_lines_is_the_same_run_with_the_new_lines(job: Job) -> None:
@@ -181,3 +195,19 @@ async def test_a_finished_run_of_a_pipe_and_a_different_one_is_a_new_run_with_ev
     await api.run("-", db=job.db, settings=settings, options=RunOptions(name="night"))
     assert job.gateway.prompts() == ["more"]
     job.check()
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+async def test_an_input_without_a_line_is_named_at_each_start_and_is_no_failure(job: Job, content: str) -> None:
+    job.observer = heard = Heard()
+    job.input.write_text(content)
+    for starts in (1, 2):
+        assert (await job.run()).exit_code == 0
+        assert heard.count("in.jsonl holds no lines") == starts
+    job.prompts("one")
+    assert (await job.run()).exit_code == 0
+    assert heard.count("holds no lines") == 2
+    job.input.write_text(content)
+    assert (await job.run()).exit_code == 0
+    assert heard.count("holds no lines") == 3
+    assert job.gateway.prompts() == ["one"]

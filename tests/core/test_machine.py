@@ -47,9 +47,25 @@ def test_without_a_table_of_mounts_nothing_is_said() -> None:
 
 @pytest.mark.parametrize(("free", "level"), [(99, "error"), (100, "warning"), (199, "warning"), (200, "ok")])
 def test_room_is_judged_by_what_a_run_needs(free: int, level: str) -> None:
-    finding = room_finding(Need(10, 100, 1_000), free, "/srv", output_tokens_most=4_096)
+    finding = room_finding(Need(10, 100, 1_000, ballast_bytes=0), free, "/srv", output_tokens_most=4_096)
     assert finding.level == level
     assert bool(finding.advice) == (level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("free", "level", "advice"),
+    [
+        (130, "error", "Free some space"),
+        (140, "warning", "less than twice"),
+        (270, "warning", "A run fits, with 0.1 kB in hand"),
+        (4_000, "ok", ""),
+    ],
+)
+def test_a_disk_too_small_for_the_whole_ballast_is_advice_as_long_as_a_run_fits(
+    free: int, level: str, advice: str
+) -> None:
+    finding = room_finding(Need(10, 100, 1_000, ballast_bytes=1_000), free, "/srv", output_tokens_most=4_096)
+    assert (finding.level, advice in finding.advice) == (level, True)
 
 
 def test_the_beginning_of_an_input_stands_for_its_rest() -> None:

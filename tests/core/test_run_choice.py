@@ -16,7 +16,7 @@ DIFFERENT = Comparison("different", 7, "line 7 has changed")
     [
         (False, SAME, "go_on", "run 3 goes on"),
         (False, GROWN, "go_on", "has lines that it has not taken in"),
-        (True, SAME, "repeat", "`batchrouter retry 3`"),
+        (True, SAME, "repeat", "run 3 is finished and its input unchanged: nothing to do"),
         (True, GROWN, "go_on", "has grown"),
         (True, DIFFERENT, "new", "a new run"),
     ],
@@ -27,8 +27,11 @@ def test_the_row_that_applies(finished: bool, comparison: Comparison, action: st
     assert says in choice.notice
 
 
-def test_nothing_stored_is_a_new_run_without_a_word() -> None:
-    assert choose(run=None, finished=False, comparison=None, settings_differ="").notice == ""
+@pytest.mark.parametrize("failed", [0, 2])
+def test_retry_is_named_where_records_have_failed(failed: int) -> None:
+    choice = choose(run=3, finished=True, comparison=SAME, settings_differ="", failed=failed)
+    assert choice.notice.startswith("`batchrouter retry 3`") == (failed > 0)
+    assert ("retry" in choice.notice) == (failed > 0)
 
 
 def test_a_changed_input_of_an_unfinished_run_is_refused_with_both_ways_out() -> None:
@@ -48,7 +51,8 @@ def test_changed_settings_are_refused_while_lines_depend_on_them(finished: bool,
 def test_a_finished_run_under_other_settings_says_how_to_run_it_again() -> None:
     choice = choose(run=3, finished=True, comparison=SAME, settings_differ="template was 'a', is 'b'")
     assert choice.action == "repeat"
-    assert "--new" in choice.notice
+    assert choice.notice.startswith("--new ")
+    assert "template was 'a', is 'b'" in choice.notice
 
 
 def test_the_first_difference_names_its_path_and_both_values() -> None:

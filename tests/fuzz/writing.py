@@ -8,6 +8,9 @@ from typing import NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from batchrouter.core.errors import InputUnfit
+from batchrouter.intake.other_kinds import refuse_other_kinds
+
 SAMPLES = Path(__file__).parents[2] / "sample_inputs"
 THOROUGH = settings(max_examples=3 * settings.default.max_examples)
 """For properties that are cheap: 300 examples every time."""
@@ -109,9 +112,18 @@ lines = st.one_of(
     st.sampled_from([b"", b"  ", b"\t\r", b"\x0b\x0c"]),
 ).map(lambda line: line.replace(b"\n", b" "))
 
+
+def _begins_with_a_line(data: bytes) -> bool:
+    try:
+        refuse_other_kinds(data, "")
+    except InputUnfit:
+        return False
+    return True
+
+
 files = st.builds(
     lambda parts, ended: b"\n".join(parts) + (b"\n" if ended else b""), st.lists(lines, max_size=12), st.booleans()
-)
+).filter(_begins_with_a_line)
 
 
 class Written(NamedTuple):

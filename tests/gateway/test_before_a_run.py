@@ -29,6 +29,11 @@ def test_a_missing_key_is_said_with_its_place(gateway: dict[str, Any], environ: 
         read_keys(settings_for(1, **gateway), environ)
 
 
+def test_a_missing_key_is_said_with_the_configuration_that_wants_it() -> None:
+    with pytest.raises(ConfigurationError, match=r"KEY is not set \(configuration: built-in, no file\)"):
+        read_keys(settings_for(1).read_from("built-in, no file"), {})
+
+
 def test_a_key_file_is_read_without_its_last_newline_and_must_not_be_empty(tmp_path: Path) -> None:
     file = tmp_path / "given-key"
     settings = settings_for(1, api_key_env=None, api_key_file=str(file))
@@ -45,6 +50,8 @@ def test_a_key_file_is_read_without_its_last_newline_and_must_not_be_empty(tmp_p
         (answer(200, b'{"data":[{"id":"m"}]}'), "ok", "knows all"),
         (answer(200, b'{"data":[{"id":"x"}]}'), "warning", "does not list m"),
         (answer(200, b"[]"), "warning", "cannot be read"),
+        (answer(200, b"<!doctype html><title>Gateway</title>"), "warning", "a web page stands where"),
+        (answer(404, b'{"error":"Unknown request URL"}'), "warning", "/v1/models answers 404"),
         (answer(401, b"{}"), "error", "refuses the key"),
         (answer(302, b"", "Location: /"), "error", "redirects"),
         (answer(500, b""), "warning", "answers 500"),
@@ -54,6 +61,7 @@ async def test_the_probe_asks_for_the_models_and_pays_nothing(reply: bytes, leve
     async with serving(says(reply)) as server:
         findings = await check_gateways(settings_for(server.port), {"default": KEY})
     assert (findings[-1].level, said in findings[-1].what) == (level, True)
+    assert ("base_url" in findings[-1].advice) == any(word in said for word in ("read", "page", "404", "redirects"))
     assert [request.split()[:2] for request in server.requests] == [[b"GET", b"/v1/models"]]
 
 
@@ -68,6 +76,11 @@ async def test_the_probe_reads_a_long_list_to_its_end() -> None:
 async def test_the_probe_finds_settings_that_cannot_work(gateway: dict[str, Any]) -> None:
     findings = await check_gateways(settings_for(1, **gateway), {"default": KEY})
     assert [finding.level for finding in findings] == ["error"]
+
+
+async def test_the_probe_gives_the_base_url_that_is_meant() -> None:
+    (finding,) = await check_gateways(settings_for(1, base_url="https://a.b/v1/chat/completions/"), {"default": KEY})
+    assert (finding.level, finding.advice) == ("error", 'Give "https://a.b/v1".')
 
 
 async def test_the_probe_says_when_nobody_answers() -> None:

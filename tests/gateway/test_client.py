@@ -299,6 +299,7 @@ async def test_a_request_too_deep_for_a_dialect_is_an_outcome_too() -> None:
         {"base_url": "http://"},
         {"base_url": "http://:80/v1"},
         {"base_url": "http://user:word@127.0.0.1/v1"},
+        {"base_url": "http://127.0.0.1/v1/chat/completions"},
         {"headers": {"X": "a\r\nAuthorization: mine"}},
         {"headers": {"Transfer-Encoding": "chunked"}},
         {"proxy": "socks5://127.0.0.1"},

@@ -30,12 +30,13 @@ def refused(tmp_path: Path, text: str) -> str:
 def test_built_in_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load(None, {})
-    assert settings == default_settings()
+    assert settings == default_settings().read_from(f"built-in, no batchrouter.toml in {tmp_path}")
     assert settings.tiers == ("simple", "medium", "complex")
     assert settings.prices["anthropic/claude-3.5-sonnet"].output_micro == 1_445_000_000  # type: ignore[union-attr]
     (tmp_path / "batchrouter.toml").write_text("[run]\nbudget = 5\n")
     assert load(None, {}).run.budget == 5
     (tmp_path / "other.toml").write_text("[run]\nbudget = 6\n")
+    assert load(None, {}).origin == "batchrouter.toml"
     assert load(None, {"BATCHROUTER_CONFIG": "other.toml"}).run.budget == 6
 
 

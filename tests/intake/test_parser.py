@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchrouter.core.checks import Expectation
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
 from batchrouter.core.records import Record, Rejection
@@ -92,6 +93,7 @@ def test_ids_are_kept_as_text(line: bytes, id_: str) -> None:
         (b'{"x":' + b"[" * 2000 + b"]" * 2000 + b"}", "nested too deeply"),
         (b'{"x":' + b"[" * 1020 + b"]" * 1020 + b"}", "nested too deeply"),
         (b'{"promt":"a"}', "neither a prompt nor messages, did you mean 'prompt'?"),
+        (b'{"product":"a"}', "neither a prompt nor messages; is it a row? Then give --template"),
         (b'{"prompt":""}', "prompt is empty"),
         (b'{"prompt":1}', "prompt must be a string, not a number"),
         (b'{"prompt":"a","messages":[]}', "both a prompt and messages"),
@@ -109,6 +111,12 @@ def test_ids_are_kept_as_text(line: bytes, id_: str) -> None:
         (b'{"prompt":"a","id":true}', "id must be a string or a number, not a boolean"),
         (b'{"prompt":"a","expect":{"jsn":true}}', "expect.jsn: there is no such check, did you mean 'json'?"),
         (b'{"prompt":"a","expect":{"regex":"("}}', "expect.regex: is not a regular expression"),
+        (b'{"prompt":"a","expect":{"schema":"nofile.json"}}', "expect.schema must be an object or a boolean"),
+        (
+            b'{"prompt":"a","expect":{"one_of":[1,2],"json":3}}',
+            "expect.json must be true or false; expect.one_of must be",
+        ),
+        (b'{"prompt":"a","expect":{"max_words":1.5}}', "expect.max_words must be a whole number above 0"),
         (b'{"prompt":"a","task":3}', "task must be a string"),
         (b'{"custom_id":"a","prompt":"x"}', "needs a body"),
         (b'{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{}}', "url '/v1/embeddings'"),
@@ -122,6 +130,15 @@ def test_bad_lines_are_rejected_with_a_reason(line: bytes, reason: str) -> None:
     assert isinstance(parsed, Rejection)
     assert reason in parsed.reason
     assert (parsed.line, parsed.offset) == (7, 70)
+
+
+def test_every_check_has_its_words() -> None:
+    for name, field in Expectation.model_fields.items():
+        check = field.alias or name
+        rejected = parse(orjson.dumps({"prompt": "a", "expect": {check: [[]]}}))
+        assert isinstance(rejected, Rejection)
+        assert rejected.reason.startswith(f"expect.{check} must be ")
+        assert ";" not in rejected.reason
 
 
 def test_rejection_names_the_id_where_it_is_known() -> None:

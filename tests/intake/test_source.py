@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
 import gzip
 import io
+import lzma
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,7 @@ from batchrouter.core.options import InputOptions
 from batchrouter.core.records import Batch, Position, Record, Rejection
 from batchrouter.core.run_choice import Comparison
 from batchrouter.core.settings import Settings
+from batchrouter.intake.sampling import sample
 from batchrouter.intake.source import FileSource
 
 LINES = [b'{"prompt":"%d"}\n' % number for number in range(1200)]
@@ -193,3 +196,46 @@ async def test_a_named_pipe_is_compared_in_the_one_pass_that_it_allows(settings:
             await source.aclose()
             await writer
     assert [row.line for row in run.rows] == [1, 2, 3]
+
+
+OTHER_KINDS = [
+    (b"SQLite format 3\x00\x10\x00", "an SQLite database"),
+    (bz2.compress(b"".join(LINES)), "compressed with bzip2"),
+    (lzma.compress(b"".join(LINES)), "compressed with xz"),
+    (gzip.compress(gzip.compress(b"".join(LINES))), "compressed with gzip"),
+    (b"PK\x03\x04\x14\x00", "a zip archive"),
+    ('{"prompt":"a"}\n'.encode("utf-16"), "UTF-16 text"),
+    ("\ufeff".encode("utf-16-be") + '{"prompt":"a"}\n'.encode("utf-16-be"), "UTF-16 text"),
+    ('{"prompt":"a"}\n'.encode("utf-32"), "UTF-32 text"),
+    (b'[\n{"prompt":"a"},\n{"prompt":"b"}\n]\n', "a JSON array"),
+    (b'\xef\xbb\xbf\r\n  [{"prompt":"a"}]', "a JSON array"),
+]
+
+
+@pytest.mark.parametrize(("data", "what"), OTHER_KINDS, ids=[what for _, what in OTHER_KINDS])
+async def test_a_file_of_another_kind_is_refused_as_a_whole(settings, tmp_path: Path, data: bytes, what: str) -> None:
+    path = as_input(data, tmp_path, "file")
+    with pytest.raises(InputUnfit, match=f"in.jsonl is {what}, not a JSON object on each line"):
+        FileSource(str(path), settings, InputOptions())
+    with pytest.raises(InputUnfit, match=what):
+        sample(str(path))
+
+
+async def test_a_pipe_of_another_kind_is_refused_before_its_first_batch(settings: Settings) -> None:
+    source = FileSource("-", settings, InputOptions(), stdin=io.BytesIO(gzip.compress(b"".join(LINES))))
+    with pytest.raises(InputUnfit, match="stdin is compressed with gzip"):
+        _ = [batch async for batch in source.batches()]
+    await source.aclose()
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+@pytest.mark.parametrize("name", ["in.jsonl", "in.jsonl.gz", "in.jsonl.zst"])
+async def test_what_is_compressed_is_known_by_its_content(settings, tmp_path: Path, name: str, compress) -> None:
+    (tmp_path / name).write_bytes(compress(b"".join(LINES)))
+    run = await Run(settings).go(tmp_path / name)
+    assert (len(run.rows), run.position.offset) == (1200, sum(map(len, LINES)))
+
+
+async def test_a_byte_order_mark_of_utf_8_is_passed_over(settings: Settings, tmp_path: Path) -> None:
+    run = await Run(settings).go(as_input(b"\xef\xbb\xbf" + LINES[0], tmp_path, "file"))
+    assert isinstance(run.rows[0], Record)

@@ -16,7 +16,7 @@ from batchrouter.intake.template import Template, template_text
     [
         ("Hi {name}!", b'{"name":"{x}"}', "Hi {x}!"),
         ("{{{a}}} {{}}", b'{"a":1}', "{1} {}"),
-        ("{ a b }-{c.d}", b'{"a b":null,"c.d":{"x" : 1}}', 'null-{"x" : 1}'),
+        ("{ a b }-{c.d}", b'{"a b":false,"c.d":{"x" : 1}}', 'false-{"x" : 1}'),
         ("no field", b"{}", "no field"),
     ],
 )
@@ -24,9 +24,12 @@ def test_fields_are_filled_in(template: str, row: bytes, text: str) -> None:
     assert Template(template).render(*read_object(row)) == text
 
 
-def test_missing_field_is_named() -> None:
-    with pytest.raises(BadLine, match="no field 'b'"):
-        Template("{a}{b}").render(*read_object(b'{"a":1}'))
+@pytest.mark.parametrize(
+    ("row", "reason"), [(b'{"a":1}', "no field 'b'"), (b'{"a":1,"b":null}', "field 'b' is null, which the template")]
+)
+def test_a_field_that_is_missing_or_null_is_named(row: bytes, reason: str) -> None:
+    with pytest.raises(BadLine, match=reason):
+        Template("{a}{b}").render(*read_object(row))
 
 
 @pytest.mark.parametrize(

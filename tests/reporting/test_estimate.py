@@ -35,6 +35,11 @@ def estimated(*lines: tuple[Record | Rejection, str | None], settings: Settings 
     return estimator.estimate()
 
 
+def test_the_configuration_is_named_where_it_was_read() -> None:
+    assert estimated(settings=SETTINGS.read_from("night.toml")).assumptions[0] == "configuration: night.toml"
+    assert not any("configuration: " in line for line in estimated().assumptions)
+
+
 def test_tiers_and_total() -> None:
     estimate = estimated((record(), "complex"), (record(), "simple"), (record(cap=10, choices=2), "simple"))
     simple, large = estimate.tiers
