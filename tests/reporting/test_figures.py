@@ -7,6 +7,7 @@ import pytest
 
 from batchrouter.core.errors import InputMissing
 from batchrouter.reporting import figures
+from batchrouter.reporting.open_calls import OpenCalls
 
 from .conftest import Book
 
@@ -55,7 +56,8 @@ def test_tiers_stand_in_their_own_order(reader: sqlite3.Connection, mixed: int) 
 
 def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) -> None:
     value = figures.summary(reader, mixed).as_dict()
-    assert list(value) == ["run", "tiers", "found_limits", "shared_limits", "routing", "escalations", "reuse"]
+    apart = ["found_limits", "shared_limits", "routing", "escalations", "reuse", "open_calls"]
+    assert list(value) == ["run", "tiers", *apart]
     assert value["run"]["done"] == 3
     assert value["tiers"][0]["model"] == "small"
 
@@ -111,6 +113,17 @@ def test_status_names_the_calls_in_flight_longest(book: Book, reader: sqlite3.Co
     (status,) = figures.all_statuses(reader)
     assert [call.line for call in status.oldest_open] == [6, 20, 21, 22, 23]
     assert status.as_dict()["oldest_open"][0]["model"] == "middle"
+
+
+def test_open_calls_are_counted_at_their_worst_case(book: Book, reader: sqlite3.Connection, mixed: int) -> None:
+    assert figures.summary(reader, mixed).open_calls == OpenCalls(1, None), "nobody knows what it may cost"
+    run = book.run("priced", state="running")
+    for line, reserved in ((1, 3_000_000), (2, 4_500_000)):
+        book.attempt(run, line, 1, "open", cost_nano=None, reserved_nano=reserved)
+    book.attempt(run, 3, 1, reserved_nano=9_000_000)
+    assert figures.summary(reader, run).open_calls == OpenCalls(2, 0.0075)
+    assert [status.open_calls for status in figures.all_statuses(reader)] == [OpenCalls(1, None), OpenCalls(2, 0.0075)]
+    assert figures.summary(reader, book.run()).open_calls is None
 
 
 @pytest.fixture

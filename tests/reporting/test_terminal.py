@@ -11,6 +11,7 @@ from batchrouter.core.findings import Finding
 from batchrouter.core.records import Decision
 from batchrouter.reporting import figures, terminal
 from batchrouter.reporting.figures import FrequentError, Summary
+from batchrouter.reporting.open_calls import OpenCalls
 
 from .conftest import Book
 
@@ -57,10 +58,23 @@ def test_a_summary_says_where_to_look_next(summary: Summary) -> None:
 
 def test_nothing_lost_and_nothing_left_is_said_too(summary: Summary) -> None:
     run = replace(summary.run, unknown_calls=0, pending=0, failed=0, exit_code=0)
-    text = shown(replace(summary, run=run))
+    text = shown(replace(summary, run=run, open_calls=None))
     assert "possibly paid twice nothing" in text
     assert "resume" not in text
     assert "retry" not in text
+
+
+def test_calls_that_a_dead_process_left_open_may_have_been_paid_and_those_of_a_living_one_are_in_flight(
+    summary: Summary,
+) -> None:
+    assert "1 call was in flight when the process ended, may have been paid: at most unknown" in shown(summary)
+    summary = replace(summary, run=replace(summary.run, unknown_calls=0), open_calls=OpenCalls(7, 0.1361))
+    lines = shown(summary).splitlines()
+    ended = "7 calls were in flight when the process ended, may have been paid: at most ₹0.1361 (not inside cost)"
+    assert f"  possibly paid twice {ended}" in lines
+    lines = shown(replace(summary, open_calls=OpenCalls(7, 0.1361, in_flight=True))).splitlines()
+    assert "  possibly paid twice nothing" in lines
+    assert "  in flight           7 calls, at most ₹0.1361 (not inside cost)" in lines
 
 
 def test_unknown_amounts_are_called_unknown(summary: Summary) -> None:
@@ -123,7 +137,9 @@ def test_printable_lines_keep_lines() -> None:
 def test_status_is_a_line_a_run(book: Book, reader: sqlite3.Connection, mixed: int) -> None:
     book.run(source="/data/evil\x1b[2J.jsonl")
     file = io.StringIO()
-    terminal.print_status(figures.all_statuses(reader), file)
+    statuses = figures.all_statuses(reader)
+    statuses[0] = replace(statuses[0], open_calls=OpenCalls(1, None, in_flight=True))
+    terminal.print_status(statuses, file)
     lines = file.getvalue().splitlines()
     assert len(lines) == 4
     assert lines[1].split()[:7] == ["1", "night", "stopped", "3", "1", "1", "1"]
