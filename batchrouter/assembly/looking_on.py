@@ -1,4 +1,7 @@
-"""What the row of a run cannot tell: whether the process that worked on it still lives."""
+"""What the row of a run cannot tell: whether the process that worked on it still lives.
+
+Whoever works on a run, for itself or to evaluate it, was seen before its row was read, or is seen after.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 from batchrouter.reporting import figures
 from batchrouter.reporting.open_calls import OpenCalls
-from batchrouter.store.lock import run_at_work
+from batchrouter.store.lock import UNTOLD, run_at_work
 from batchrouter.store.reading import open_reader
 
 INTERRUPTED = "interrupted"
@@ -19,7 +22,7 @@ def statuses(db: Path) -> list[figures.RunStatus]:
     with open_reader(db) as reader:
         found = figures.all_statuses(reader)
     alive = {before, run_at_work(db)}
-    return [_worked_on(one) if one.summary.run in alive else _left_alone(one) for one in found]
+    return [_worked_on(one) if _is_worked_on(one.summary, alive) else _left_alone(one) for one in found]
 
 
 def summary(db: Path, run: str) -> figures.Summary:
@@ -27,13 +30,17 @@ def summary(db: Path, run: str) -> figures.Summary:
     before = run_at_work(db)
     with open_reader(db) as reader:
         found = figures.summary(reader, figures.find_run(reader, run))
-    if found.run.run in {before, run_at_work(db)}:
+    if _is_worked_on(found.run, {before, run_at_work(db)}):
         return replace(found, open_calls=_in_flight(found.open_calls))
     return replace(found, run=_without_a_process(found.run))
 
 
+def _is_worked_on(run: figures.RunSummary, alive: set[int | None]) -> bool:
+    """Where nobody can tell, the row's word stands."""
+    return run.run in alive or (UNTOLD in alive and run.state == "running")
+
+
 def _worked_on(one: figures.RunStatus) -> figures.RunStatus:
-    """Whoever works on a run, for itself or to evaluate it, was seen before its row was read, or was seen after."""
     return replace(one, open_calls=_in_flight(one.open_calls))
 
 
