@@ -12,6 +12,7 @@ from batchrouter.core.errors import ExitCode, InputMissing
 from batchrouter.core.money import NANO
 from batchrouter.reporting.escalations import EscalationFigures, escalation_figures
 from batchrouter.reporting.open_calls import LISTED_MOST, OpenCall, OpenCalls, oldest_open_calls, open_calls
+from batchrouter.reporting.worst_case import WorstCase, worst_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Summary:
 
     ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency; ``shared_limits``: groups of models
     that share one of their account. ``routing`` None: no model was asked for a tier. ``open_calls`` None: no call is open.
+    ``worst_case`` None: nothing of the cost is estimated.
     """
 
     run: RunSummary
@@ -131,6 +133,7 @@ class Summary:
     reuse: ReuseFigures | None = None
     escalations: EscalationFigures | None = None
     open_calls: OpenCalls | None = None
+    worst_case: WorstCase | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -143,6 +146,7 @@ class Summary:
             "escalations": dataclasses.asdict(self.escalations) if self.escalations else None,
             "reuse": dataclasses.asdict(self.reuse) if self.reuse else None,
             "open_calls": dataclasses.asdict(self.open_calls) if self.open_calls else None,
+            "worst_case": dataclasses.asdict(self.worst_case) if self.worst_case else None,
         }
 
 
@@ -207,6 +211,7 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             reuse_figures(connection, run),
             escalation_figures(connection, run, figures.saved),
             open_calls(connection, run),
+            worst_case(connection, run),
         )
     finally:
         connection.execute("COMMIT")

@@ -66,7 +66,7 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     console.print(f"  {printable(run.input)}  ", end="")
     console.print(_state(run), style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
     console.print(_counts(run))
-    for label, value in (*_amounts(run), *_perhaps_paid(summary), *_apart(summary)):
+    for label, value in (*_amounts(summary), *_perhaps_paid(summary), *_apart(summary)):
         console.print(f"  {label:<20}{value}")
     if summary.tiers:
         console.print()
@@ -103,14 +103,16 @@ def _counts(run: RunSummary) -> str:
     return f"  {run.records:,} records: " + ", ".join(parts)
 
 
-def _amounts(run: RunSummary) -> list[tuple[str, str]]:
+def _amounts(summary: Summary) -> Iterator[tuple[str, str]]:
+    run, estimated = summary.run, summary.worst_case
     share = f" ({run.saved_pct:.1f} %)" if run.saved_pct is not None else ""
-    return [
-        ("cost", money(run.cost, run.currency)),
-        ("baseline", f"{money(run.baseline, run.currency)}  (the same tokens at the baseline's price)"),
-        ("saved", money(run.saved, run.currency) + share),
-        ("wasted", f"{money(run.wasted, run.currency)}  (attempts that are behind no result)"),
-    ]
+    yield "cost", money(run.cost, run.currency)
+    if estimated:
+        most = money(estimated.cost, run.currency)
+        yield "", f"of it {most} at the worst case: {_calls(estimated.calls)} without usage"
+    yield "baseline", f"{money(run.baseline, run.currency)}  (the same tokens at the baseline's price)"
+    yield "saved", money(run.saved, run.currency) + share
+    yield "wasted", f"{money(run.wasted, run.currency)}  (attempts that are behind no result)"
 
 
 def _perhaps_paid(summary: Summary) -> Iterator[tuple[str, str]]:

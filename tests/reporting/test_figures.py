@@ -8,6 +8,7 @@ import pytest
 from batchrouter.core.errors import InputMissing
 from batchrouter.reporting import figures
 from batchrouter.reporting.open_calls import OpenCalls
+from batchrouter.reporting.worst_case import WorstCase
 
 from .conftest import Book
 
@@ -56,7 +57,7 @@ def test_tiers_stand_in_their_own_order(reader: sqlite3.Connection, mixed: int) 
 
 def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) -> None:
     value = figures.summary(reader, mixed).as_dict()
-    apart = ["found_limits", "shared_limits", "routing", "escalations", "reuse", "open_calls"]
+    apart = ["found_limits", "shared_limits", "routing", "escalations", "reuse", "open_calls", "worst_case"]
     assert list(value) == ["run", "tiers", *apart]
     assert value["run"]["done"] == 3
     assert value["tiers"][0]["model"] == "small"
@@ -124,6 +125,19 @@ def test_open_calls_are_counted_at_their_worst_case(book: Book, reader: sqlite3.
     assert figures.summary(reader, run).open_calls == OpenCalls(2, 0.0075)
     assert [status.open_calls for status in figures.all_statuses(reader)] == [OpenCalls(1, None), OpenCalls(2, 0.0075)]
     assert figures.summary(reader, book.run()).open_calls is None
+
+
+def test_costs_that_no_answer_told_are_the_worst_case_inside_the_cost(
+    book: Book, reader: sqlite3.Connection, mixed: int
+) -> None:
+    assert figures.summary(reader, mixed).worst_case is None
+    run = book.run("silent")
+    for line, state in ((1, "ok"), (2, "error"), (3, "unknown")):
+        book.attempt(run, line, 1, state, cost_nano=4_000_000, cost_source="reserved")
+    book.attempt(run, 4, 1, cost_nano=1_000_000, cost_source="table")
+    summary = figures.summary(reader, run)
+    assert summary.worst_case == WorstCase(2, 0.008)
+    assert (summary.run.cost, summary.run.unknown_cost) == (0.009, 0.004)
 
 
 @pytest.fixture

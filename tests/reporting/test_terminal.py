@@ -12,6 +12,7 @@ from batchrouter.core.records import Decision
 from batchrouter.reporting import figures, terminal
 from batchrouter.reporting.figures import FrequentError, Summary
 from batchrouter.reporting.open_calls import OpenCalls
+from batchrouter.reporting.worst_case import WorstCase
 
 from .conftest import Book
 
@@ -75,6 +76,14 @@ def test_calls_that_a_dead_process_left_open_may_have_been_paid_and_those_of_a_l
     lines = shown(replace(summary, open_calls=OpenCalls(7, 0.1361, in_flight=True))).splitlines()
     assert "  possibly paid twice nothing" in lines
     assert "  in flight           7 calls, at most ₹0.1361 (not inside cost)" in lines
+
+
+def test_a_cost_is_called_an_estimate_only_where_it_is_one(summary: Summary) -> None:
+    assert "worst case" not in shown(summary)
+    lines = shown(replace(summary, worst_case=WorstCase(1, 0.0065))).splitlines()
+    assert lines[lines.index("  cost                ₹0.0965") + 1].strip() == (
+        "of it ₹0.0065 at the worst case: 1 call without usage"
+    )
 
 
 def test_unknown_amounts_are_called_unknown(summary: Summary) -> None:
