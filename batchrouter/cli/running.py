@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -211,7 +212,7 @@ def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) 
 
 
 def _told(report: RunReport, common: Common, db: Path) -> int:
-    """Print a run's summary, and on stderr why it stopped."""
+    """Print a run's summary, and on stderr (there alone) why it stopped."""
     return after_a_run(report.exit_code, lambda: _tell([report], common, db, report.summary.as_dict()))
 
 
@@ -231,7 +232,7 @@ def _tell(reports: list[RunReport], common: Common, db: Path, value: dict[str, A
         click.echo("no run stopped: nothing to go on with", err=True)
     for report in reports:
         if not common.as_json:
-            terminal.print_summary(report.summary, sys.stdout, db)
+            terminal.print_summary(replace(report.summary, stop_reason=None), sys.stdout, db)
         if report.stop_reason:
             click.echo(f"stopped: {terminal.printable_lines(report.stop_reason)}", err=True)
             if report.hint:

@@ -121,7 +121,7 @@ class Summary:
 
     ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency; ``shared_limits``: groups of models
     that share one of their account. ``routing`` None: no model was asked for a tier. ``open_calls`` None: no call is open.
-    ``worst_case`` None: nothing of the cost is estimated.
+    ``worst_case`` None: nothing of the cost is estimated. ``stop_reason`` None: it did not stop before its end.
     """
 
     run: RunSummary
@@ -134,6 +134,7 @@ class Summary:
     escalations: EscalationFigures | None = None
     open_calls: OpenCalls | None = None
     worst_case: WorstCase | None = None
+    stop_reason: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -147,6 +148,7 @@ class Summary:
             "reuse": dataclasses.asdict(self.reuse) if self.reuse else None,
             "open_calls": dataclasses.asdict(self.open_calls) if self.open_calls else None,
             "worst_case": dataclasses.asdict(self.worst_case) if self.worst_case else None,
+            "stop_reason": self.stop_reason,
         }
 
 
@@ -157,6 +159,7 @@ class RunStatus:
     summary: RunSummary
     oldest_open: tuple[OpenCall, ...]
     open_calls: OpenCalls | None = None
+    stop_reason: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``."""
@@ -164,6 +167,7 @@ class RunStatus:
             **dataclasses.asdict(self.summary),
             "oldest_open": [dataclasses.asdict(call) for call in self.oldest_open],
             "open_calls": dataclasses.asdict(self.open_calls) if self.open_calls else None,
+            "stop_reason": self.stop_reason,
         }
 
 
@@ -212,9 +216,17 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             escalation_figures(connection, run, figures.saved),
             open_calls(connection, run),
             worst_case(connection, run),
+            stop_reason(connection, run),
         )
     finally:
         connection.execute("COMMIT")
+
+
+def stop_reason(connection: sqlite3.Connection, run: int) -> str | None:
+    """Why the run stopped before its end; None where it did not, or has been queued again since."""
+    sql = "SELECT stop_reason FROM runs WHERE run = ? AND exit_code IS NOT NULL"
+    row = connection.execute(sql, (run,)).fetchone()
+    return row[0] if row else None
 
 
 def found_limits(connection: sqlite3.Connection, run: int) -> tuple[dict[str, dict[str, int]], list[list[str]]]:
@@ -266,7 +278,13 @@ def remembered_decisions(connection: sqlite3.Connection) -> list[RememberedDecis
 def all_statuses(connection: sqlite3.Connection) -> list[RunStatus]:
     """Every run, oldest first."""
     runs = [RunSummary(**dict(row)) for row in connection.execute("SELECT * FROM run_summary ORDER BY run")]
-    return [RunStatus(run, oldest_open_calls(connection, run.run), open_calls(connection, run.run)) for run in runs]
+    return [_status(connection, run) for run in runs]
+
+
+def _status(connection: sqlite3.Connection, run: RunSummary) -> RunStatus:
+    number = run.run
+    calls, oldest = open_calls(connection, number), oldest_open_calls(connection, number)
+    return RunStatus(run, oldest, calls, stop_reason(connection, number))
 
 
 def find_run(connection: sqlite3.Connection, selector: str) -> int:

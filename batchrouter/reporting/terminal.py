@@ -65,6 +65,8 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     console.print(printable(title), style="bold", end="")
     console.print(f"  {printable(run.input)}  ", end="")
     console.print(_state(run), style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
+    if summary.stop_reason:
+        console.print(f"  stopped: {printable(_short(summary.stop_reason))}")
     console.print(_counts(run))
     for label, value in (*_amounts(summary), *_perhaps_paid(summary), *_apart(summary)):
         console.print(f"  {label:<20}{value}")
@@ -270,6 +272,8 @@ def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
             console.print(
                 f"run {run.run} was interrupted, no process works on it: `batchrouter resume {run.run}` goes on"
             )
+        if status.stop_reason:
+            console.print(f"run {run.run} stopped, exit code {run.exit_code}: {printable(_short(status.stop_reason))}")
         if status.open_calls and not status.open_calls.in_flight:
             console.print(f"run {run.run}: {_left_open(status.open_calls, run.currency)}")
         for call in status.oldest_open:

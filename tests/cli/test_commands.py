@@ -64,6 +64,13 @@ def test_run_says_why_it_stopped_on_stderr(shell: Shell, stand_in: StandIn) -> N
     assert ended.err == "stopped: the budget is· spent\nhint: raise it\n"
     assert "5 pending" in ended.out
     assert "batchrouter resume 1" in ended.out
+    assert "spent" not in ended.out, "not twice on one terminal"
+
+
+def test_a_report_says_why_the_run_stopped(shell: Shell, stand_in: StandIn) -> None:
+    stand_in("report", a_report(ExitCode.BUDGET, "the budget is spent", state="stopped", exit_code=76).summary)
+    assert "stopped, exit code 76\n  stopped: the budget is spent\n" in shell("report").out
+    assert json.loads(shell("report", "--json").out)["stop_reason"] == "the budget is spent"
 
 
 def test_run_with_json_writes_one_object(shell: Shell, stand_in: StandIn) -> None:

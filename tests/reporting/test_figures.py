@@ -57,7 +57,16 @@ def test_tiers_stand_in_their_own_order(reader: sqlite3.Connection, mixed: int) 
 
 def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) -> None:
     value = figures.summary(reader, mixed).as_dict()
-    apart = ["found_limits", "shared_limits", "routing", "escalations", "reuse", "open_calls", "worst_case"]
+    apart = [
+        "found_limits",
+        "shared_limits",
+        "routing",
+        "escalations",
+        "reuse",
+        "open_calls",
+        "worst_case",
+        "stop_reason",
+    ]
     assert list(value) == ["run", "tiers", *apart]
     assert value["run"]["done"] == 3
     assert value["tiers"][0]["model"] == "small"
@@ -138,6 +147,16 @@ def test_costs_that_no_answer_told_are_the_worst_case_inside_the_cost(
     summary = figures.summary(reader, run)
     assert summary.worst_case == WorstCase(2, 0.008)
     assert (summary.run.cost, summary.run.unknown_cost) == (0.009, 0.004)
+
+
+def test_why_a_run_stopped_is_told_until_it_is_queued_again(book: Book, reader: sqlite3.Connection) -> None:
+    run = book.run(state="stopped", exit_code=77, stop_reason="the key was refused")
+    assert figures.summary(reader, run).as_dict()["stop_reason"] == "the key was refused"
+    assert figures.all_statuses(reader)[0].as_dict()["stop_reason"] == "the key was refused"
+    book.writer.execute("UPDATE runs SET exit_code = NULL")
+    book.writer.commit()
+    assert figures.summary(reader, run).stop_reason is None
+    assert figures.all_statuses(reader)[0].stop_reason is None
 
 
 @pytest.fixture

@@ -86,6 +86,18 @@ def test_a_cost_is_called_an_estimate_only_where_it_is_one(summary: Summary) -> 
     )
 
 
+def test_a_report_and_the_status_say_why_a_run_stopped(book: Book, reader: sqlite3.Connection) -> None:
+    run = book.run("night", state="stopped", exit_code=77, stop_reason="the key was refused\x1b[2J")
+    lines = shown(figures.summary(reader, run)).splitlines()
+    assert lines[0].endswith("stopped, exit code 77")
+    assert lines[1] == "  stopped: the key was refused·[2J"
+    file = io.StringIO()
+    terminal.print_status(figures.all_statuses(reader), file)
+    assert file.getvalue().splitlines()[2:] == ["run 1 stopped, exit code 77: the key was refused·[2J"]
+    book.run("done", exit_code=0)
+    assert "stopped" not in shown(figures.summary(reader, 2))
+
+
 def test_unknown_amounts_are_called_unknown(summary: Summary) -> None:
     run = replace(summary.run, cost=None, saved=None, saved_pct=None)
     lines = shown(replace(summary, run=run)).splitlines()
