@@ -122,6 +122,7 @@ class Summary:
     ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency; ``shared_limits``: groups of models
     that share one of their account. ``routing`` None: no model was asked for a tier. ``open_calls`` None: no call is open.
     ``worst_case`` None: nothing of the cost is estimated. ``stop_reason`` None: it did not stop before its end.
+    ``demo``: its answers came from the demo gateway, and nothing was billed.
     """
 
     run: RunSummary
@@ -135,6 +136,7 @@ class Summary:
     open_calls: OpenCalls | None = None
     worst_case: WorstCase | None = None
     stop_reason: str | None = None
+    demo: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -149,6 +151,7 @@ class Summary:
             "open_calls": dataclasses.asdict(self.open_calls) if self.open_calls else None,
             "worst_case": dataclasses.asdict(self.worst_case) if self.worst_case else None,
             "stop_reason": self.stop_reason,
+            "demo": self.demo,
         }
 
 
@@ -160,6 +163,7 @@ class RunStatus:
     oldest_open: tuple[OpenCall, ...]
     open_calls: OpenCalls | None = None
     stop_reason: str | None = None
+    demo: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``."""
@@ -168,6 +172,7 @@ class RunStatus:
             "oldest_open": [dataclasses.asdict(call) for call in self.oldest_open],
             "open_calls": dataclasses.asdict(self.open_calls) if self.open_calls else None,
             "stop_reason": self.stop_reason,
+            "demo": self.demo,
         }
 
 
@@ -216,17 +221,17 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             escalation_figures(connection, run, figures.saved),
             open_calls(connection, run),
             worst_case(connection, run),
-            stop_reason(connection, run),
+            *_of_the_row(connection, run),
         )
     finally:
         connection.execute("COMMIT")
 
 
-def stop_reason(connection: sqlite3.Connection, run: int) -> str | None:
-    """Why the run stopped before its end; None where it did not, or has been queued again since."""
-    sql = "SELECT stop_reason FROM runs WHERE run = ? AND exit_code IS NOT NULL"
-    row = connection.execute(sql, (run,)).fetchone()
-    return row[0] if row else None
+def _of_the_row(connection: sqlite3.Connection, run: int) -> tuple[str | None, bool]:
+    """(why it stopped before its end, unless it has been queued again since; whether it is a demo)."""
+    sql = "SELECT iif(exit_code IS NULL, NULL, stop_reason), demo FROM runs WHERE run = ?"
+    reason, demo = connection.execute(sql, (run,)).fetchone()
+    return reason, bool(demo)
 
 
 def found_limits(connection: sqlite3.Connection, run: int) -> tuple[dict[str, dict[str, int]], list[list[str]]]:
@@ -284,7 +289,7 @@ def all_statuses(connection: sqlite3.Connection) -> list[RunStatus]:
 def _status(connection: sqlite3.Connection, run: RunSummary) -> RunStatus:
     number = run.run
     calls, oldest = open_calls(connection, number), oldest_open_calls(connection, number)
-    return RunStatus(run, oldest, calls, stop_reason(connection, number))
+    return RunStatus(run, oldest, calls, *_of_the_row(connection, number))
 
 
 def find_run(connection: sqlite3.Connection, selector: str) -> int:

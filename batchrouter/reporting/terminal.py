@@ -64,7 +64,8 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     title = f"run {run.run}" + (f" ({run.name})" if run.name else "")
     console.print(printable(title), style="bold", end="")
     console.print(f"  {printable(run.input)}  ", end="")
-    console.print(_state(run), style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
+    state = _state(run) + (", demo" if summary.demo else "")
+    console.print(state, style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
     if summary.stop_reason:
         console.print(f"  stopped: {printable(_short(summary.stop_reason))}")
     console.print(_counts(run))
@@ -108,7 +109,7 @@ def _counts(run: RunSummary) -> str:
 def _amounts(summary: Summary) -> Iterator[tuple[str, str]]:
     run, estimated = summary.run, summary.worst_case
     share = f" ({run.saved_pct:.1f} %)" if run.saved_pct is not None else ""
-    yield "cost", money(run.cost, run.currency)
+    yield "cost", money(run.cost, run.currency) + ("  (demo: nothing was billed)" if summary.demo else "")
     if estimated:
         most = money(estimated.cost, run.currency)
         yield "", f"of it {most} at the worst case: {_calls(estimated.calls)} without usage"
@@ -264,7 +265,8 @@ def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
         run = status.summary
         counts = (run.done, run.failed, run.rejected, run.pending)
         cells = [str(run.run), printable(run.name or "-"), run.state, *(f"{n:,}" for n in counts)]
-        table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], printable(Path(run.input).name))
+        source = printable(Path(run.input).name) + (" (demo)" if status.demo else "")
+        table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], source)
     console.print(table)
     for status in statuses:
         run = status.summary

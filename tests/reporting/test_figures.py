@@ -66,6 +66,7 @@ def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) ->
         "open_calls",
         "worst_case",
         "stop_reason",
+        "demo",
     ]
     assert list(value) == ["run", "tiers", *apart]
     assert value["run"]["done"] == 3
@@ -157,6 +158,16 @@ def test_why_a_run_stopped_is_told_until_it_is_queued_again(book: Book, reader: 
     book.writer.commit()
     assert figures.summary(reader, run).stop_reason is None
     assert figures.all_statuses(reader)[0].stop_reason is None
+
+
+def test_an_invoice_is_compared_with_what_was_billed(book: Book, reader: sqlite3.Connection, mixed: int) -> None:
+    before = reader.execute("SELECT * FROM daily_cost").fetchall()
+    demo = book.run("trial", demo=1)
+    book.attempt(demo, 1, 1, cost_nano=5_000_000, cost_source="table")
+    assert reader.execute("SELECT * FROM daily_cost").fetchall() == before != []
+    assert figures.summary(reader, demo).as_dict()["demo"] is True
+    assert [status.as_dict()["demo"] for status in figures.all_statuses(reader)] == [False, True]
+    assert figures.summary(reader, demo).run.cost == 0.005, "what it would have cost is shown still"
 
 
 @pytest.fixture

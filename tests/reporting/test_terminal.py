@@ -98,6 +98,18 @@ def test_a_report_and_the_status_say_why_a_run_stopped(book: Book, reader: sqlit
     assert "stopped" not in shown(figures.summary(reader, 2))
 
 
+def test_a_demo_is_called_one(book: Book, reader: sqlite3.Connection, summary: Summary) -> None:
+    assert "demo" not in shown(summary)
+    run = book.run(demo=1, exit_code=0)
+    lines = shown(figures.summary(reader, run)).splitlines()
+    assert lines[0].endswith("finished, exit code 0, demo")
+    assert "  cost                ₹0.00  (demo: nothing was billed)" in lines
+    file = io.StringIO()
+    terminal.print_status(figures.all_statuses(reader), file)
+    rows = file.getvalue().splitlines()[1:3]
+    assert [row.rstrip().endswith("in.jsonl (demo)") for row in rows] == [False, True]
+
+
 def test_unknown_amounts_are_called_unknown(summary: Summary) -> None:
     run = replace(summary.run, cost=None, saved=None, saved_pct=None)
     lines = shown(replace(summary, run=run)).splitlines()
