@@ -108,6 +108,7 @@ def verify(common: Common) -> int:
 
     \b
     batchrouter verify --db night.db
+    batchrouter verify -q --db night.db
     """
     from batchrouter import api  # noqa: PLC0415
 
@@ -115,13 +116,14 @@ def verify(common: Common) -> int:
 
 
 def print_findings(findings: list[Any], common: Common, code_of_errors: ExitCode) -> int:
-    """Print findings; the exit code is ``code_of_errors`` if one of them is an error."""
+    """Print findings (quiet: those that are not ok); the exit code is ``code_of_errors`` if one of them is an error."""
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
     if common.as_json:
         print_json({"findings": [{"level": one.level, "what": one.what, "advice": one.advice} for one in findings]})
     else:
-        terminal.print_findings(findings, sys.stdout)
+        told = [one for one in findings if one.level != "ok"] if common.quiet else findings
+        terminal.print_findings(told, sys.stdout)
     return code_of_errors if any(one.level == "error" for one in findings) else ExitCode.OK
 
 

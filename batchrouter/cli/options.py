@@ -95,7 +95,12 @@ def common_options(command: Command) -> Command:
             ),
             click.option("--db", type=path, envvar="BATCHROUTER_DB", help="Database file [./batchrouter.db]."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else."),
-            click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings."),
+            click.option(
+                "-q",
+                "--quiet",
+                is_flag=True,
+                help="No progress, only warnings and results; of findings only what is not ok.",
+            ),
             click.option("-v", "--verbose", is_flag=True, help="More in the log."),
             click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
         )

@@ -195,6 +195,17 @@ def test_findings_and_their_codes(shell: Shell, stand_in: StandIn, level: Any, v
     assert json.loads(shell("doctor", "--json").out) == {"findings": [{"level": level, "what": "x", "advice": "y"}]}
 
 
+@pytest.mark.parametrize("command", ["verify", "doctor"])
+def test_quiet_says_only_what_is_not_ok(shell: Shell, stand_in: StandIn, command: str) -> None:
+    findings = [Finding("ok", "good"), Finding("warning", "odd", "look"), Finding("error", "bad", "mend")]
+    stand_in(command, findings, awaited=command == "doctor")
+    assert shell(command, "-q").out == "look  odd\n      → look\nwrong bad\n      → mend\n"
+    assert "good" in shell(command).out
+    assert len(json.loads(shell(command, "-q", "--json").out)["findings"]) == 3, "programs choose for themselves"
+    stand_in(command, findings[:1], awaited=command == "doctor")
+    assert shell(command, "-q").out == ""
+
+
 def test_route_a_text(shell: Shell) -> None:
     assert shell("route", "Compare these contracts").out.startswith("complex  (")
     assert list(json.loads(shell("route", "hello", "--json").out)) == ["tier", "reason", "router"]
