@@ -30,7 +30,9 @@ SEED_MOST = 2**63 - 1
 )
 @click.option("--judge", metavar="MODEL|exact", help="Who judges what is not equal [the top tier's first model].")
 @click.option(
-    "--gold", type=click.Path(path_type=Path), help="What people say: JSON lines with id, and verdict or answer."
+    "--gold",
+    type=click.Path(path_type=Path, readable=False),
+    help="What people say: JSON lines with id, and verdict or answer.",
 )
 @click.option("--pairs", type=click.Path(path_type=Path), help="Write the answers side by side (.md or .jsonl).")
 @click.option(

@@ -87,7 +87,7 @@ def common_options(command: Command) -> Command:
         _configure_log(common)
         return command(*args, common=common, **kwargs)
 
-    path = click.Path(path_type=Path)
+    path = click.Path(path_type=Path, readable=False)  # what may not be read is 66, and no wrong usage
     for option in reversed(
         (
             click.option(

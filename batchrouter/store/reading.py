@@ -26,7 +26,8 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection with rows by name; never creates a file, never harms a run that is writing."""
     if not (_allows(path, os.F_OK) and path.is_file()):
         raise InputMissing(f"there is no database {path}", "Name it with --db; `batchrouter run` makes one.")
-    _require_rights(path)
+    require_readable(path)
+    _require_log(path)
     with storage_errors(path, reading=True), read_as_it_is(path) as connection:
         if missing := migrations.pending(connection, migrations.shipped()):
             raise DatabaseUnfit(
@@ -52,20 +53,21 @@ def read_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
 
 def read_only_address(path: Path) -> str:
     """The file as SQLite opens it for reading alone."""
-    log, shared = _beside(path)
-    as_it_stands = not (log.exists() and shared.exists()) and not _may_make_files(path)
-    return f"file:{quote(str(path))}?mode=ro" + (STANDS_STILL if as_it_stands else "")
+    return f"file:{quote(str(path))}?mode=ro" + ("" if _log_can_be_read(path) else STANDS_STILL)
 
 
-def _require_rights(path: Path) -> None:
+def require_readable(path: Path) -> None:
+    """InputMissing for a file that is another user's own."""
     if not _allows(path, os.R_OK):
         raise InputMissing(f"{path} may not be read by this user", "Ask its owner for the right to read it.")
-    log, shared = _beside(path)
-    together = all(_allows(file, os.R_OK) for file in (log, shared))
-    if log.exists() and log.stat().st_size and not together and not _may_make_files(path):
+
+
+def _require_log(path: Path) -> None:
+    log, _ = _beside(path)
+    if log.exists() and log.stat().st_size and not _log_can_be_read(path):
         raise InputMissing(
             f"{path} cannot be read without {log.name} beside it, which holds what was written last,"
-            " and this user may neither read both nor make the third file that this takes",
+            f" and this user may not read it, or not make the file ({path.name}-shm) that this takes",
             f"Somebody who may read both copies them to a folder of their own, and reads the copy there; or the owner of"
             f" {path.name} ends the run with `batchrouter resume`, after which it is whole by itself.",
         )
@@ -87,9 +89,11 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return real.with_name(real.name + "-wal"), real.with_name(real.name + "-shm")
 
 
-def _may_make_files(path: Path) -> bool:
+def _log_can_be_read(path: Path) -> bool:
+    """Whether both files beside the database can be opened, or made."""
     real = path.resolve()
-    return _allows(real, os.W_OK) and _allows(real.parent, os.W_OK)
+    may_make = _allows(real, os.W_OK) and _allows(real.parent, os.W_OK)
+    return all(_allows(file, os.R_OK) if file.exists() else may_make for file in _beside(path))
 
 
 def _allows(path: Path, right: int) -> bool:

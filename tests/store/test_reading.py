@@ -93,10 +93,19 @@ def test_what_a_killed_process_left_is_read_or_it_is_said_who_can(
     folder.chmod(0o755)
 
 
-def test_an_empty_log_is_none(write: Database, public_folder: Path) -> None:
+@pytest.mark.parametrize("mode", [0o444, 0])
+@pytest.mark.parametrize("left", [["-wal"], ["-wal", "-shm"]])
+def test_an_empty_log_is_none(write: Database, public_folder: Path, left: list[str], mode: int) -> None:
     write(2).close()
-    (public_folder / "a.db-wal").touch()
+    with open_reader(public_folder / "a.db") as reader:
+        reader.execute("SELECT 1")
+    assert (public_folder / "a.db-shm").exists(), "what the owner's `status` leaves"
     let_all_read_and_none_write(public_folder)
+    for ending in ("-wal", "-shm"):
+        (public_folder / f"a.db{ending}").chmod(mode)
+    public_folder.chmod(0o755)
+    for ending in {"-wal", "-shm"} - {*left}:
+        (public_folder / f"a.db{ending}").unlink()
     assert runs_seen_by_another_user(public_folder / "a.db") == 2
 
 
