@@ -63,7 +63,7 @@ def evaluate(run: str, judge: str | None, budget: Any, stratify: str | None, com
     from batchrouter.reporting.terminal import printable_lines  # noqa: PLC0415
 
     chosen = EvaluationOptions(judge=judge, stratify=tuple(stratify.split(",")) if stratify else (), **options)  # type: ignore[arg-type]
-    settings, db = api.load_settings(common.config, budget=budget), common.database()
+    settings, db = api.load_settings(common.config, budget=budget), common.existing_database()
     work = partial(api.evaluate, run, db=db, settings=settings, options=chosen)
     report, end = run_quickly(work(observer=Progress(currency=settings.currency)))
 

@@ -41,7 +41,7 @@ def _show_status(common: Common, *, redraw: bool) -> bool:
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
-    statuses = api.status(common.database())
+    statuses = api.status(common.existing_database())
     if common.as_json:
         print_json({"runs": [one.as_dict() for one in statuses]})
     else:
@@ -64,11 +64,12 @@ def report(run: str, common: Common) -> int:
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
-    summary = api.report(run, db=common.database())
+    db = common.existing_database()
+    summary = api.report(run, db=db)
     if common.as_json:
         print_json(summary.as_dict())
     else:
-        terminal.print_summary(summary, sys.stdout, common.database())
+        terminal.print_summary(summary, sys.stdout, db)
     return ExitCode.OK
 
 
@@ -93,7 +94,7 @@ def export(run: str, output: Path | None, form: str, statuses: tuple[str, ...], 
     """
     from batchrouter import api  # noqa: PLC0415
 
-    rows = api.export(run, db=common.database(), destination=output, format=form, statuses=statuses)
+    rows = api.export(run, db=common.existing_database(), destination=output, format=form, statuses=statuses)
     if common.as_json and output:
         print_json({"rows": rows, "output": str(output)})
     elif not common.quiet:
@@ -112,7 +113,7 @@ def verify(common: Common) -> int:
     """
     from batchrouter import api  # noqa: PLC0415
 
-    return print_findings(api.verify(common.database()), common, ExitCode.UNFIT)
+    return print_findings(api.verify(common.existing_database()), common, ExitCode.UNFIT)
 
 
 def print_findings(findings: list[Any], common: Common, code_of_errors: ExitCode) -> int:

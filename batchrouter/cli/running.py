@@ -90,7 +90,7 @@ def resume(
     from batchrouter import api  # noqa: PLC0415
 
     settings = api.load_settings(common.config, budget=budget)
-    db = common.database()
+    db = common.existing_database()
     if not all_runs:
         report = _followed(
             common,
@@ -145,7 +145,7 @@ def retry(
     from batchrouter import api  # noqa: PLC0415
 
     which = RetrySelection(statuses, error_classes, tasks, ids, tier)
-    settings, db = api.load_settings(common.config, budget=budget), common.database()
+    settings, db = api.load_settings(common.config, budget=budget), common.existing_database()
     queued, report = _followed(
         common,
         settings.currency,

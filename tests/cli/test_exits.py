@@ -102,6 +102,17 @@ def test_a_database_that_is_not_there_is_66_and_stays_so(shell: Shell, command: 
     assert shell(command, "--db", "none.db").code == 66, "no command made it"
 
 
+@pytest.mark.parametrize("command", ["status", "report", "export", "verify", "resume", "retry", "evaluate", "cache"])
+def test_after_a_demo_its_database_is_named(shell: Shell, command: str) -> None:
+    assert shell("run", str(TICKETS), "--demo", "--limit", "1").code == 4
+    ended = shell(command)
+    assert ended.code == 66
+    assert ended.err == (
+        "error: there is no database batchrouter.db\nhint: Runs with --demo have their own: --db batchrouter-demo.db\n"
+    )
+    assert "--demo" not in shell(command, "--db", "other.db").err, "another one was meant"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
