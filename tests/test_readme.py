@@ -1,6 +1,7 @@
 """The README does not rot: its queries run on a demo run, its configuration is valid, its codes are the program's."""
 
 import asyncio
+import io
 import re
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from batchrouter import api
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
+from batchrouter.reporting import terminal
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +44,9 @@ def demo_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("query", blocks("sql"))
 def test_each_query_runs_and_answers(query: str, demo_db: Path) -> None:
     connection = sqlite3.connect(demo_db)
+    if "daily_cost" in query:
+        assert connection.execute(query).fetchall() == [], "nobody bills a demo"
+        connection.execute("UPDATE runs SET demo = 0")  # for the moment: it is not committed
     rows = connection.execute(query).fetchall()
     connection.close()
     assert rows
@@ -83,6 +88,20 @@ def test_the_sample_tickets_save_money_in_rupees(demo_db: Path) -> None:
     assert (run.currency, run.done, run.records) == ("INR", 60, 60)
     assert run.saved is not None
     assert run.saved > 0
+
+
+def test_the_first_output_is_what_the_first_command_prints(demo_db: Path) -> None:
+    shown = io.StringIO()
+    terminal.print_summary(api.report("1", db=demo_db), shown, Path("batchrouter-demo.db"))
+    _, _, *printed = blocks("text")[0].splitlines()
+    _, *real = shown.getvalue().splitlines()
+    assert [without_latencies(line) for line in printed] == [without_latencies(line) for line in real]
+
+
+def without_latencies(line: str) -> list[str]:
+    """The words of a line, but for what is measured in a tier's."""
+    words = line.split()
+    return words[:-2] if words and words[0] in ("simple", "medium", "complex") else words
 
 
 @pytest.mark.parametrize("name", ["tickets.jsonl", "openai_batch.jsonl", "broken_lines.jsonl"])

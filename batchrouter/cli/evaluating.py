@@ -30,7 +30,9 @@ SEED_MOST = 2**63 - 1
 )
 @click.option("--judge", metavar="MODEL|exact", help="Who judges what is not equal [the top tier's first model].")
 @click.option(
-    "--gold", type=click.Path(path_type=Path), help="What people say: JSON lines with id, and verdict or answer."
+    "--gold",
+    type=click.Path(path_type=Path, readable=False),
+    help="What people say: JSON lines with id, and verdict or answer.",
 )
 @click.option("--pairs", type=click.Path(path_type=Path), help="Write the answers side by side (.md or .jsonl).")
 @click.option(
@@ -60,7 +62,7 @@ def evaluate(run: str, judge: str | None, budget: Any, stratify: str | None, com
     from batchrouter.reporting.progress import Progress  # noqa: PLC0415
 
     chosen = EvaluationOptions(judge=judge, stratify=tuple(stratify.split(",")) if stratify else (), **options)  # type: ignore[arg-type]
-    settings, db = api.load_settings(common.config, budget=budget), common.database()
+    settings, db = api.load_settings(common.config, budget=budget), common.existing_database()
     work = partial(api.evaluate, run, db=db, settings=settings, options=chosen)
     report, end = run_quickly(work(observer=Progress(currency=settings.currency)))
 

@@ -48,7 +48,7 @@ def purge(
         raise click.UsageError("say what to delete: --requests, --answers or both")
     if run is None and older_than is None:
         raise click.UsageError("say whose: a RUN (a number, a name, or latest), --older-than 30d, or both")
-    db = common.database()
+    db = common.existing_database()
     if not yes:
         texts = " and ".join(name for name, given in (("requests", requests), ("answers", answers)) if given)
         if not _confirmed(f"Delete the {texts} of {_whose(run, older_than)} in {db} for good?"):
@@ -96,7 +96,7 @@ def cache(clear: bool, common: Common) -> int:  # noqa: FBT001
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
-    db = common.database()
+    db = common.existing_database()
     if clear:
         forgotten = run_to_end(api.clear_cache(db))
         if common.as_json:

@@ -42,7 +42,7 @@ def _show_status(common: Common, *, redraw: bool) -> bool:
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
-    statuses = api.status(common.database())
+    statuses = api.status(common.existing_database())
     if common.as_json:
         print_json({"runs": [one.as_dict() for one in statuses]})
     else:
@@ -65,11 +65,12 @@ def report(run: str, common: Common) -> int:
     from batchrouter import api  # noqa: PLC0415
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
-    summary = api.report(run, db=common.database())
+    db = common.existing_database()
+    summary = api.report(run, db=db)
     if common.as_json:
         print_json(summary.as_dict())
     else:
-        terminal.print_summary(summary, sys.stdout, common.database())
+        terminal.print_summary(summary, sys.stdout, db)
     return ExitCode.OK
 
 
@@ -99,7 +100,7 @@ def export(run: str, output: Path | None, form: str | None, statuses: tuple[str,
     """
     from batchrouter import api  # noqa: PLC0415
 
-    rows = api.export(run, db=common.database(), destination=output, format=form, statuses=statuses)
+    rows = api.export(run, db=common.existing_database(), destination=output, format=form, statuses=statuses)
     if common.as_json and output:
         print_json({"rows": rows, "output": str(output)})
     elif not common.quiet:
@@ -114,20 +115,22 @@ def verify(common: Common) -> int:
 
     \b
     batchrouter verify --db night.db
+    batchrouter verify -q --db night.db
     """
     from batchrouter import api  # noqa: PLC0415
 
-    return print_findings(api.verify(common.database()), common, ExitCode.UNFIT)
+    return print_findings(api.verify(common.existing_database()), common, ExitCode.UNFIT)
 
 
 def print_findings(findings: list[Any], common: Common, code_of_errors: ExitCode) -> int:
-    """Print findings; the exit code is ``code_of_errors`` if one of them is an error."""
+    """Print findings (quiet: those that are not ok); the exit code is ``code_of_errors`` if one of them is an error."""
     from batchrouter.reporting import terminal  # noqa: PLC0415
 
     if common.as_json:
         print_json({"findings": [{"level": one.level, "what": one.what, "advice": one.advice} for one in findings]})
     else:
-        terminal.print_findings(findings, sys.stdout)
+        told = [one for one in findings if one.level != "ok"] if common.quiet else findings
+        terminal.print_findings(told, sys.stdout)
     return code_of_errors if any(one.level == "error" for one in findings) else ExitCode.OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from batchrouter.cli.parameters import Amount, Duration, Failures, TimeOfStop
+from batchrouter.core.errors import InputMissing
 from batchrouter.core.options import InputOptions, RunOptions
 
 DEFAULT_DB = Path("batchrouter.db")
@@ -36,6 +38,13 @@ class Common:
     def database(self, *, demo: bool = False) -> Path:
         """The database that is meant; runs with the demo gateway have one of their own."""
         return self.db or (DEMO_DB if demo else DEFAULT_DB)
+
+    def existing_database(self) -> Path:
+        """The same for what makes none; where no --db was given and only the demo's is there, that one is named."""
+        path = self.database()
+        if self.db is None and not os.access(path, os.F_OK) and os.access(DEMO_DB, os.F_OK):
+            raise InputMissing(f"there is no database {path}", f"Runs with --demo have their own: --db {DEMO_DB}")
+        return path
 
 
 class _JsonLines(logging.Formatter):
@@ -87,7 +96,7 @@ def common_options(command: Command) -> Command:
         _configure_log(common)
         return command(*args, common=common, **kwargs)
 
-    path = click.Path(path_type=Path)
+    path = click.Path(path_type=Path, readable=False)  # what may not be read is 66, and no wrong usage
     for option in reversed(
         (
             click.option(
@@ -95,7 +104,12 @@ def common_options(command: Command) -> Command:
             ),
             click.option("--db", type=path, envvar="BATCHROUTER_DB", help="Database file [./batchrouter.db]."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else."),
-            click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings."),
+            click.option(
+                "-q",
+                "--quiet",
+                is_flag=True,
+                help="No progress, only warnings and results; of findings only what is not ok.",
+            ),
             click.option("-v", "--verbose", is_flag=True, help="More in the log."),
             click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -90,7 +91,7 @@ def resume(
     from batchrouter import api  # noqa: PLC0415
 
     settings = api.load_settings(common.config, budget=budget)
-    db = common.database()
+    db = common.existing_database()
     if not all_runs:
         report = _followed(
             common,
@@ -145,7 +146,7 @@ def retry(
     from batchrouter import api  # noqa: PLC0415
 
     which = RetrySelection(statuses, error_classes, tasks, ids, tier)
-    settings, db = api.load_settings(common.config, budget=budget), common.database()
+    settings, db = api.load_settings(common.config, budget=budget), common.existing_database()
     queued, report = _followed(
         common,
         settings.currency,
@@ -212,7 +213,7 @@ def _followed(common: Common, currency: str, work: Callable[..., Awaitable[T]]) 
 
 
 def _told(report: RunReport, common: Common, db: Path, output: str | Path | None) -> int:
-    """Print a run's summary, and on stderr why it stopped."""
+    """Print a run's summary, and on stderr (there alone) why it stopped."""
     show = partial(_show, [report], common, db, report.as_dict())
     return after_a_run(report.exit_code, show, _reasons(report, output))
 
@@ -233,7 +234,7 @@ def _show(reports: list[RunReport], common: Common, db: Path, value: dict[str, A
         print_json(value)
         return
     for report in reports:
-        terminal.print_summary(report.summary, sys.stdout, db)
+        terminal.print_summary(replace(report.summary, stop_reason=None), sys.stdout, db)
 
 
 def _reasons(report: RunReport, output: str | Path | None) -> Iterator[str]:

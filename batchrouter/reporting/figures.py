@@ -11,8 +11,8 @@ from typing import Any
 from batchrouter.core.errors import BatchRouterError, ExitCode, InputMissing
 from batchrouter.core.money import NANO
 from batchrouter.reporting.escalations import EscalationFigures, escalation_figures
-
-LISTED_MOST = 5
+from batchrouter.reporting.open_calls import LISTED_MOST, OpenCall, OpenCalls, oldest_open_calls, open_calls
+from batchrouter.reporting.worst_case import WorstCase, worst_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +87,6 @@ class RememberedDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenCall:
-    """A call in flight, and for how long."""
-
-    line: int
-    model: str
-    started_at: str
-    age_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class RoutingFigures:
     """Decisions of a model: records for which it was ``asked``, or whose type was remembered, or that fell back.
 
@@ -130,8 +120,9 @@ class Summary:
     """Everything that a report of one run shows.
 
     ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency; ``shared_limits``: groups of models
-    that share one of their account. ``routing`` None: no model was asked
-    for a tier.
+    that share one of their account. ``routing`` None: no model was asked for a tier. ``open_calls`` None: no call is open.
+    ``worst_case`` None: nothing of the cost is estimated. ``stop_reason`` None: it did not stop before its end.
+    ``demo``: its answers came from the demo gateway, and nothing was billed.
     """
 
     run: RunSummary
@@ -142,6 +133,10 @@ class Summary:
     routing: RoutingFigures | None = None
     reuse: ReuseFigures | None = None
     escalations: EscalationFigures | None = None
+    open_calls: OpenCalls | None = None
+    worst_case: WorstCase | None = None
+    stop_reason: str | None = None
+    demo: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -153,21 +148,31 @@ class Summary:
             "routing": dataclasses.asdict(self.routing) if self.routing else None,
             "escalations": dataclasses.asdict(self.escalations) if self.escalations else None,
             "reuse": dataclasses.asdict(self.reuse) if self.reuse else None,
+            "open_calls": dataclasses.asdict(self.open_calls) if self.open_calls else None,
+            "worst_case": dataclasses.asdict(self.worst_case) if self.worst_case else None,
+            "stop_reason": self.stop_reason,
+            "demo": self.demo,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's figures and its oldest calls in flight."""
+    """A run's figures, its calls that have no end, and the oldest of those in flight."""
 
     summary: RunSummary
     oldest_open: tuple[OpenCall, ...]
+    open_calls: OpenCalls | None = None
+    stop_reason: str | None = None
+    demo: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``."""
         return {
             **dataclasses.asdict(self.summary),
             "oldest_open": [dataclasses.asdict(call) for call in self.oldest_open],
+            "open_calls": dataclasses.asdict(self.open_calls) if self.open_calls else None,
+            "stop_reason": self.stop_reason,
+            "demo": self.demo,
         }
 
 
@@ -225,9 +230,19 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             routing_figures(connection, figures),
             reuse_figures(connection, run),
             escalation_figures(connection, run, figures.saved),
+            open_calls(connection, run),
+            worst_case(connection, run),
+            *_of_the_row(connection, run),
         )
     finally:
         connection.execute("COMMIT")
+
+
+def _of_the_row(connection: sqlite3.Connection, run: int) -> tuple[str | None, bool]:
+    """(why it stopped before its end, unless it has been queued again since; whether it is a demo)."""
+    sql = "SELECT iif(exit_code IS NULL, NULL, stop_reason), demo FROM runs WHERE run = ?"
+    reason, demo = connection.execute(sql, (run,)).fetchone()
+    return reason, bool(demo)
 
 
 def found_limits(connection: sqlite3.Connection, run: int) -> tuple[dict[str, dict[str, int]], list[list[str]]]:
@@ -276,20 +291,16 @@ def remembered_decisions(connection: sqlite3.Connection) -> list[RememberedDecis
     return [RememberedDecision(*row) for row in rows]
 
 
-def oldest_open_calls(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST) -> tuple[OpenCall, ...]:
-    """The calls that are in flight longest."""
-    rows = connection.execute(
-        "SELECT line, model, started_at, max(0.0, round((julianday('now') - julianday(started_at)) * 86400, 1))"
-        " FROM attempts WHERE run = ? AND state = 'open' ORDER BY started_at LIMIT ?",
-        (run, most),
-    )
-    return tuple(OpenCall(*row) for row in rows)
-
-
 def all_statuses(connection: sqlite3.Connection) -> list[RunStatus]:
     """Every run, oldest first."""
-    rows = connection.execute("SELECT * FROM run_summary ORDER BY run").fetchall()
-    return [RunStatus(RunSummary(**dict(row)), oldest_open_calls(connection, row["run"])) for row in rows]
+    runs = [RunSummary(**dict(row)) for row in connection.execute("SELECT * FROM run_summary ORDER BY run")]
+    return [_status(connection, run) for run in runs]
+
+
+def _status(connection: sqlite3.Connection, run: RunSummary) -> RunStatus:
+    number = run.run
+    calls, oldest = open_calls(connection, number), oldest_open_calls(connection, number)
+    return RunStatus(run, oldest, calls, *_of_the_row(connection, number))
 
 
 def find_run(connection: sqlite3.Connection, selector: str) -> int:

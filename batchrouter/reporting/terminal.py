@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchrouter.reporting.console import StreamConsole
     from batchrouter.reporting.estimate import Estimate, EstimateRow  # it needs the configuration
     from batchrouter.reporting.figures import RememberedDecision, RunStatus, RunSummary, Summary, TierSummary
+    from batchrouter.reporting.open_calls import OpenCalls
 
 ERROR_LENGTH_MOST = 160
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -64,9 +65,12 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     title = f"run {run.run}" + (f" ({run.name})" if run.name else "")
     console.print(printable(title), style="bold", end="")
     console.print(f"  {printable(run.input)}  ", end="")
-    console.print(_state(run), style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
+    state = _state(run) + (", demo" if summary.demo else "")
+    console.print(state, style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
+    if summary.stop_reason:
+        console.print(f"  stopped: {printable(_short(summary.stop_reason))}")
     console.print(_counts(run))
-    for label, value in (*_amounts(run), *_apart(summary)):
+    for label, value in (*_amounts(summary), *_perhaps_paid(summary), *_apart(summary)):
         console.print(f"  {label:<20}{value}")
     if summary.tiers:
         console.print()
@@ -103,20 +107,41 @@ def _counts(run: RunSummary) -> str:
     return f"  {counted(run.records, 'record')}: " + ", ".join(parts)
 
 
-def _amounts(run: RunSummary) -> list[tuple[str, str]]:
+def _amounts(summary: Summary) -> Iterator[tuple[str, str]]:
+    run, estimated = summary.run, summary.worst_case
     share = f" ({run.saved_pct:.1f} %)" if run.saved_pct is not None else ""
-    lines = [
-        ("cost", money(run.cost, run.currency)),
-        ("baseline", f"{money(run.baseline, run.currency)}  (the same tokens at the baseline's price)"),
-        ("saved", money(run.saved, run.currency) + share),
-        ("wasted", f"{money(run.wasted, run.currency)}  (attempts that are behind no result)"),
-    ]
+    yield "cost", money(run.cost, run.currency) + ("  (demo: nothing was billed)" if summary.demo else "")
+    if estimated:
+        most = money(estimated.cost, run.currency)
+        yield "", f"of it {most} at the worst case: {counted(estimated.calls, 'call')} without usage"
+    yield "baseline", f"{money(run.baseline, run.currency)}  (the same tokens at the baseline's price)"
+    yield "saved", money(run.saved, run.currency) + share
+    yield "wasted", f"{money(run.wasted, run.currency)}  (attempts that are behind no result)"
+
+
+def _perhaps_paid(summary: Summary) -> Iterator[tuple[str, str]]:
+    run, calls = summary.run, summary.open_calls
+    left_open = None if calls is None or calls.in_flight else calls
+    label = "possibly paid twice"
     if run.unknown_calls:
         most = money(run.unknown_cost, run.currency)
-        lines.append(("possibly paid twice", f"{counted(run.unknown_calls, 'call')}, at most {most} (not inside cost)"))
-    else:
-        lines.append(("possibly paid twice", "nothing"))
-    return lines
+        yield label, f"{counted(run.unknown_calls, 'call')}, at most {most} (not inside cost)"
+        label = ""
+    if left_open:
+        yield label, f"{_left_open(left_open, run.currency)} (not inside cost)"
+    elif not run.unknown_calls:
+        yield label, "nothing"
+    if calls and calls.in_flight:
+        yield (
+            "in flight",
+            f"{counted(calls.calls, 'call')}, at most {money(calls.cost, run.currency)} (not inside cost)",
+        )
+
+
+def _left_open(calls: OpenCalls, currency: str) -> str:
+    were = "was" if calls.calls == 1 else "were"
+    most = money(calls.cost, currency)
+    return f"{counted(calls.calls, 'call')} {were} in flight when the process ended, may have been paid: at most {most}"
 
 
 def _apart(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -242,7 +267,8 @@ def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
         run = status.summary
         counts = (run.done, run.failed, run.rejected, run.pending)
         cells = [str(run.run), printable(run.name or "-"), run.state, *(f"{n:,}" for n in counts)]
-        table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], printable(Path(run.input).name))
+        source = printable(Path(run.input).name) + (" (demo)" if status.demo else "")
+        table.add_row(*cells, money(run.cost, run.currency), run.started_at[:19], source)
     console.print(table)
     for status in statuses:
         run = status.summary
@@ -250,6 +276,10 @@ def print_status(statuses: Sequence[RunStatus], file: IO[str]) -> None:
             console.print(
                 f"run {run.run} was interrupted, no process works on it: `batchrouter resume {run.run}` goes on"
             )
+        if status.stop_reason:
+            console.print(f"run {run.run} stopped, exit code {run.exit_code}: {printable(_short(status.stop_reason))}")
+        if status.open_calls and not status.open_calls.in_flight:
+            console.print(f"run {run.run}: {_left_open(status.open_calls, run.currency)}")
         for call in status.oldest_open:
             where = f"run {run.run}, line {call.line}"
             console.print(f"in flight for {duration(call.age_s)}: {where}, {printable(call.model)}")

@@ -75,6 +75,11 @@ INVARIANTS = {
             UNION ALL SELECT run, purpose, tier, model, state, -attempts, -input_tokens, -output_tokens, -cost_nano, -unpriced
             FROM attempt_counters)
         GROUP BY run, purpose, tier, model, state HAVING sum(n) <> 0 OR sum(i) <> 0 OR sum(o) <> 0 OR sum(c) <> 0 OR sum(u) <> 0""",
+    "counters of worst cases agree with the attempts": """
+        SELECT 'run ' || run FROM (
+            SELECT run, 1 AS n, cost_nano AS c FROM attempts WHERE cost_source = 'reserved' AND state <> 'unknown'
+            UNION ALL SELECT run, -attempts, -cost_nano FROM worst_case_counters)
+        GROUP BY run HAVING sum(n) <> 0 OR sum(c) <> 0""",
     "counters of latencies agree with the attempts": """
         SELECT 'run ' || run || ', tier ' || tier || ', ' || model || ', ' || latency_ms || ' ms' FROM (
             SELECT run, coalesce(tier, '') AS tier, model, latency_ms, 1 AS n FROM attempts

@@ -18,6 +18,8 @@ from batchrouter.core.errors import DatabaseUnfit, Interrupted, StorageFailed
 PATIENCE_S = 0.5
 """Whoever only asks who works holds the lock for an instant."""
 AGAIN_AFTER_S = 0.02
+UNTOLD = 0
+"""No run's number: the lock is another user's, so whether it is held is not known."""
 
 
 @contextmanager
@@ -42,9 +44,11 @@ def name_run(database: Path, run: int) -> None:
 
 
 def run_at_work(database: Path) -> int | None:
-    """The run that a process works on now; None: there is none. Nothing is made or changed."""
+    """The run that a process works on now; None: there is none; UNTOLD. Nothing is made or changed."""
     try:
         descriptor = os.open(_lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return UNTOLD
     except OSError:
         return None
     try:

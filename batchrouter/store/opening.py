@@ -17,7 +17,7 @@ from batchrouter.core.errors import DatabaseUnfit
 from batchrouter.store import migrations
 from batchrouter.store.failures import storage_errors
 from batchrouter.store.lock import locked
-from batchrouter.store.reading import BUSY_TIMEOUT_S, read_as_it_is, read_only_address
+from batchrouter.store.reading import BUSY_TIMEOUT_S, read_as_it_is, read_only_address, require_readable
 
 ROWS_AT_ONCE = 64
 STATEMENTS_KEPT = 128
@@ -101,3 +101,4 @@ def _create_private(path: Path) -> None:
     except FileExistsError:
         if path.is_dir():
             raise DatabaseUnfit(f"{path} is a folder", "Give --db the name of a file.") from None
+        require_readable(path)

@@ -1,6 +1,7 @@
 """The retry table seen from outside: requests made, states, exit codes, money."""
 
 import asyncio
+import io
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from batchrouter import api
 from batchrouter.core.errors import WrongUsage
 from batchrouter.core.options import RetrySelection
 from batchrouter.core.settings import Settings
+from batchrouter.reporting import terminal
 from tests.acceptance.conftest import Heard, Job, completion, problem
 
 LATER = {"Retry-After": "0"}
@@ -351,6 +353,24 @@ async def test_without_usage_the_worst_case_is_charged_and_flagged(job: Job) -> 
     report = await job.run()
     assert job.rows("SELECT cost_source, cost_nano = reserved_nano FROM attempts") == [("reserved", 1)]
     assert report.summary.run.baseline is None
+    job.check()
+
+
+async def test_a_cost_that_no_answer_told_is_called_the_worst_case(job: Job) -> None:
+    silent = completion()
+    del silent["usage"]
+    job.gateway.reply = lambda _body, n: silent if n < 40 else completion()
+    job.prompts(*(f"question {n}" for n in range(60)))
+    summary = (await job.run()).summary
+    assert summary.worst_case
+    assert summary.worst_case.calls == 40
+    charged, measured = job.rows("SELECT sum(cost) FROM daily_cost GROUP BY cost_source ORDER BY cost_source")
+    assert summary.worst_case.cost == pytest.approx(charged[0])
+    assert summary.run.cost == pytest.approx(charged[0] + measured[0])
+    text = io.StringIO()
+    terminal.print_summary(summary, text, job.db)
+    cost = terminal.money(summary.worst_case.cost, summary.run.currency)
+    assert f"of it {cost} at the worst case: 40 calls without usage\n" in text.getvalue()
     job.check()
 
 

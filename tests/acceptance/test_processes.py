@@ -188,6 +188,7 @@ async def test_status_tells_a_run_that_works_from_one_whose_process_was_killed(j
     assert re.findall(r"^in flight for \d+ s: run 1, line \d+, small$", out, re.MULTILINE) == out.splitlines()[2:]
     assert len(out.splitlines()) == 6
     assert api.report(db=job.db).run.state == "running"
+    assert "in flight           4 calls, at most ₹" in (await ran(job, "report", "--db", "runs.db"))[1]
     watching = await started(job, "status", "--db", "runs.db", "--watch")
     assert watching.stdout
     await watching.stdout.readline()
@@ -197,12 +198,21 @@ async def test_status_tells_a_run_that_works_from_one_whose_process_was_killed(j
     assert code == 0
     assert "interrupted" in out
     assert "`batchrouter resume 1` goes on" in out
-    assert "in flight" not in out
+    assert "in flight for" not in out
+    left_open = "4 calls were in flight when the process ended, may have been paid: at most ₹"
+    assert f"run 1: {left_open}" in out
     (run,) = json.loads((await ran(job, "status", "--db", "runs.db", "--json"))[1])["runs"]
-    assert (run["state"], run["oldest_open"]) == ("interrupted", [])
-    assert "interrupted" in (await ran(job, "report", "--db", "runs.db"))[1].splitlines()[0]
+    assert (run["state"], run["oldest_open"], run["unknown_calls"]) == ("interrupted", [], 0)
+    report = (await ran(job, "report", "--db", "runs.db"))[1]
+    assert "interrupted" in report.splitlines()[0]
+    assert f"possibly paid twice {left_open}" in report
     seen, _ = await watching.communicate()
     assert (watching.returncode, b"interrupted" in seen) == (0, True)
+    job.gateway.reply = lambda _body, _n: completion()
+    assert (await ran(job, "resume", "--db", "runs.db"))[0] == 0
+    counted = api.report(db=job.db)
+    assert (counted.run.unknown_calls, counted.open_calls) == (run["open_calls"]["calls"], None)
+    assert counted.run.unknown_cost == pytest.approx(run["open_calls"]["cost"])
 
 
 async def test_a_dead_run_is_told_from_another_one_that_works_on_the_same_database(job: Job) -> None:

@@ -43,7 +43,7 @@ FIGURES = RunSummary(
 
 
 def a_report(code: ExitCode = ExitCode.OK, reason: str = "", hint: str = "", **figures: Any) -> RunReport:
-    return RunReport(Summary(replace(FIGURES, **figures), (), ()), code, reason, hint)
+    return RunReport(Summary(replace(FIGURES, **figures), (), (), stop_reason=reason or None), code, reason, hint)
 
 
 @dataclass(frozen=True)

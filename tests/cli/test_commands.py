@@ -64,6 +64,13 @@ def test_run_says_why_it_stopped_on_stderr(shell: Shell, stand_in: StandIn) -> N
     assert ended.err == "stopped: the budget is· spent\nhint: raise it\n"
     assert "5 pending" in ended.out
     assert "batchrouter resume 1" in ended.out
+    assert "spent" not in ended.out, "not twice on one terminal"
+
+
+def test_a_report_says_why_the_run_stopped(shell: Shell, stand_in: StandIn) -> None:
+    stand_in("report", a_report(ExitCode.BUDGET, "the budget is spent", state="stopped", exit_code=76).summary)
+    assert "stopped, exit code 76\n  stopped: the budget is spent\n" in shell("report").out
+    assert json.loads(shell("report", "--json").out)["stop_reason"] == "the budget is spent"
 
 
 def test_run_with_json_writes_one_object(shell: Shell, stand_in: StandIn) -> None:
@@ -241,6 +248,17 @@ def test_findings_and_their_codes(shell: Shell, stand_in: StandIn, level: Any, v
     assert shell("verify").code == verify
     assert shell("doctor").code == doctor
     assert json.loads(shell("doctor", "--json").out) == {"findings": [{"level": level, "what": "x", "advice": "y"}]}
+
+
+@pytest.mark.parametrize("command", ["verify", "doctor"])
+def test_quiet_says_only_what_is_not_ok(shell: Shell, stand_in: StandIn, command: str) -> None:
+    findings = [Finding("ok", "good"), Finding("warning", "odd", "look"), Finding("error", "bad", "mend")]
+    stand_in(command, findings, awaited=command == "doctor")
+    assert shell(command, "-q").out == "look  odd\n      → look\nwrong bad\n      → mend\n"
+    assert "good" in shell(command).out
+    assert len(json.loads(shell(command, "-q", "--json").out)["findings"]) == 3, "programs choose for themselves"
+    stand_in(command, findings[:1], awaited=command == "doctor")
+    assert shell(command, "-q").out == ""
 
 
 def test_route_a_text(shell: Shell) -> None:

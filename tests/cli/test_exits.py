@@ -3,14 +3,17 @@
 import errno
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from batchrouter.core import errors
 from batchrouter.core.errors import BatchRouterError, ExitCode
+from tests.rights import anothers_rights, public_folder
 
-from .conftest import Asked, Shell
+from .conftest import TICKETS, Asked, Shell
 
+__all__ = ["public_folder"]
 KINDS = {
     errors.WrongUsage: 2,
     errors.InputUnfit: 65,
@@ -100,6 +103,17 @@ def test_a_database_that_is_not_there_is_66_and_stays_so(shell: Shell, command: 
     assert shell(command, "--db", "none.db").code == 66, "no command made it"
 
 
+@pytest.mark.parametrize("command", ["status", "report", "export", "verify", "resume", "retry", "evaluate", "cache"])
+def test_after_a_demo_its_database_is_named(shell: Shell, command: str) -> None:
+    assert shell("run", str(TICKETS), "--demo", "--limit", "1").code == 4
+    ended = shell(command)
+    assert ended.code == 66
+    assert ended.err == (
+        "error: there is no database batchrouter.db\nhint: Runs with --demo have their own: --db batchrouter-demo.db\n"
+    )
+    assert "--demo" not in shell(command, "--db", "other.db").err, "another one was meant"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -112,6 +126,33 @@ def test_a_database_that_is_not_there_is_66_and_stays_so(shell: Shell, command: 
 )
 def test_a_file_that_is_not_there_is_66_and_not_2(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert shell(*arguments).code == 66
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "--db", "secret"),
+        ("run", "in.jsonl", "--db", "secret"),
+        ("route", "hello", "--config", "secret"),
+        ("evaluate", "--db", "runs.db", "--gold", "secret"),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_66_and_not_2(
+    shell: Shell, public_folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    assert shell("run", str(TICKETS), "--demo", "--limit", "1", "--db", str(public_folder / "runs.db")).code == 4
+    public_folder.chmod(0o777)
+    monkeypatch.chdir(public_folder)
+    Path("in.jsonl").write_text('{"prompt": "hi"}\n')
+    shell(*arguments)  # whatever is loaded for it is loaded by root
+    Path("runs.db").chmod(0o666)
+    Path("secret").write_text("")
+    Path("secret").chmod(0o000)
+    Path("secret.lock").unlink(missing_ok=True)
+    with anothers_rights():
+        ended = shell(*arguments)
+    assert (ended.code, ended.out) == (66, "")
+    assert "secret" in ended.err
 
 
 @pytest.mark.parametrize("arguments", [("report",), ("report", "--json")])

@@ -7,6 +7,8 @@ import pytest
 
 from batchrouter.core.errors import InputMissing
 from batchrouter.reporting import figures
+from batchrouter.reporting.open_calls import OpenCalls
+from batchrouter.reporting.worst_case import WorstCase
 
 from .conftest import Book
 
@@ -55,7 +57,18 @@ def test_tiers_stand_in_their_own_order(reader: sqlite3.Connection, mixed: int) 
 
 def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) -> None:
     value = figures.summary(reader, mixed).as_dict()
-    assert list(value) == ["run", "tiers", "found_limits", "shared_limits", "routing", "escalations", "reuse"]
+    apart = [
+        "found_limits",
+        "shared_limits",
+        "routing",
+        "escalations",
+        "reuse",
+        "open_calls",
+        "worst_case",
+        "stop_reason",
+        "demo",
+    ]
+    assert list(value) == ["run", "tiers", *apart]
     assert value["run"]["done"] == 3
     assert value["tiers"][0]["model"] == "small"
 
@@ -111,6 +124,50 @@ def test_status_names_the_calls_in_flight_longest(book: Book, reader: sqlite3.Co
     (status,) = figures.all_statuses(reader)
     assert [call.line for call in status.oldest_open] == [6, 20, 21, 22, 23]
     assert status.as_dict()["oldest_open"][0]["model"] == "middle"
+
+
+def test_open_calls_are_counted_at_their_worst_case(book: Book, reader: sqlite3.Connection, mixed: int) -> None:
+    assert figures.summary(reader, mixed).open_calls == OpenCalls(1, None), "nobody knows what it may cost"
+    run = book.run("priced", state="running")
+    for line, reserved in ((1, 3_000_000), (2, 4_500_000)):
+        book.attempt(run, line, 1, "open", cost_nano=None, reserved_nano=reserved)
+    book.attempt(run, 3, 1, reserved_nano=9_000_000)
+    assert figures.summary(reader, run).open_calls == OpenCalls(2, 0.0075)
+    assert [status.open_calls for status in figures.all_statuses(reader)] == [OpenCalls(1, None), OpenCalls(2, 0.0075)]
+    assert figures.summary(reader, book.run()).open_calls is None
+
+
+def test_costs_that_no_answer_told_are_the_worst_case_inside_the_cost(
+    book: Book, reader: sqlite3.Connection, mixed: int
+) -> None:
+    assert figures.summary(reader, mixed).worst_case is None
+    run = book.run("silent")
+    for line, state in ((1, "ok"), (2, "error"), (3, "unknown")):
+        book.attempt(run, line, 1, state, cost_nano=4_000_000, cost_source="reserved")
+    book.attempt(run, 4, 1, cost_nano=1_000_000, cost_source="table")
+    summary = figures.summary(reader, run)
+    assert summary.worst_case == WorstCase(2, 0.008)
+    assert (summary.run.cost, summary.run.unknown_cost) == (0.009, 0.004)
+
+
+def test_why_a_run_stopped_is_told_until_it_is_queued_again(book: Book, reader: sqlite3.Connection) -> None:
+    run = book.run(state="stopped", exit_code=77, stop_reason="the key was refused")
+    assert figures.summary(reader, run).as_dict()["stop_reason"] == "the key was refused"
+    assert figures.all_statuses(reader)[0].as_dict()["stop_reason"] == "the key was refused"
+    book.writer.execute("UPDATE runs SET exit_code = NULL")
+    book.writer.commit()
+    assert figures.summary(reader, run).stop_reason is None
+    assert figures.all_statuses(reader)[0].stop_reason is None
+
+
+def test_an_invoice_is_compared_with_what_was_billed(book: Book, reader: sqlite3.Connection, mixed: int) -> None:
+    before = reader.execute("SELECT * FROM daily_cost").fetchall()
+    demo = book.run("trial", demo=1)
+    book.attempt(demo, 1, 1, cost_nano=5_000_000, cost_source="table")
+    assert reader.execute("SELECT * FROM daily_cost").fetchall() == before != []
+    assert figures.summary(reader, demo).as_dict()["demo"] is True
+    assert [status.as_dict()["demo"] for status in figures.all_statuses(reader)] == [False, True]
+    assert figures.summary(reader, demo).run.cost == 0.005, "what it would have cost is shown still"
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from batchrouter.core.findings import Finding
 from batchrouter.core.records import Decision
 from batchrouter.reporting import figures, terminal
 from batchrouter.reporting.figures import FrequentError, Summary
+from batchrouter.reporting.open_calls import OpenCalls
+from batchrouter.reporting.worst_case import WorstCase
 
 from .conftest import Book
 
@@ -57,10 +59,55 @@ def test_a_summary_says_where_to_look_next(summary: Summary) -> None:
 
 def test_nothing_lost_and_nothing_left_is_said_too(summary: Summary) -> None:
     run = replace(summary.run, unknown_calls=0, pending=0, failed=0, exit_code=0)
-    text = shown(replace(summary, run=run))
+    text = shown(replace(summary, run=run, open_calls=None))
     assert "possibly paid twice nothing" in text
     assert "resume" not in text
     assert "retry" not in text
+
+
+def test_calls_that_a_dead_process_left_open_may_have_been_paid_and_those_of_a_living_one_are_in_flight(
+    summary: Summary,
+) -> None:
+    assert "1 call was in flight when the process ended, may have been paid: at most unknown" in shown(summary)
+    summary = replace(summary, run=replace(summary.run, unknown_calls=0), open_calls=OpenCalls(7, 0.1361))
+    lines = shown(summary).splitlines()
+    ended = "7 calls were in flight when the process ended, may have been paid: at most ₹0.1361 (not inside cost)"
+    assert f"  possibly paid twice {ended}" in lines
+    lines = shown(replace(summary, open_calls=OpenCalls(7, 0.1361, in_flight=True))).splitlines()
+    assert "  possibly paid twice nothing" in lines
+    assert "  in flight           7 calls, at most ₹0.1361 (not inside cost)" in lines
+
+
+def test_a_cost_is_called_an_estimate_only_where_it_is_one(summary: Summary) -> None:
+    assert "worst case" not in shown(summary)
+    lines = shown(replace(summary, worst_case=WorstCase(1, 0.0065))).splitlines()
+    assert lines[lines.index("  cost                ₹0.0965") + 1].strip() == (
+        "of it ₹0.0065 at the worst case: 1 call without usage"
+    )
+
+
+def test_a_report_and_the_status_say_why_a_run_stopped(book: Book, reader: sqlite3.Connection) -> None:
+    run = book.run("night", state="stopped", exit_code=77, stop_reason="the key was refused\x1b[2J")
+    lines = shown(figures.summary(reader, run)).splitlines()
+    assert lines[0].endswith("stopped, exit code 77")
+    assert lines[1] == "  stopped: the key was refused·[2J"
+    file = io.StringIO()
+    terminal.print_status(figures.all_statuses(reader), file)
+    assert file.getvalue().splitlines()[2:] == ["run 1 stopped, exit code 77: the key was refused·[2J"]
+    book.run("done", exit_code=0)
+    assert "stopped" not in shown(figures.summary(reader, 2))
+
+
+def test_a_demo_is_called_one(book: Book, reader: sqlite3.Connection, summary: Summary) -> None:
+    assert "demo" not in shown(summary)
+    run = book.run(demo=1, exit_code=0)
+    lines = shown(figures.summary(reader, run)).splitlines()
+    assert lines[0].endswith("finished, exit code 0, demo")
+    assert "  cost                ₹0.00  (demo: nothing was billed)" in lines
+    file = io.StringIO()
+    terminal.print_status(figures.all_statuses(reader), file)
+    rows = file.getvalue().splitlines()[1:3]
+    assert [row.rstrip().endswith("in.jsonl (demo)") for row in rows] == [False, True]
 
 
 def test_unknown_amounts_are_called_unknown(summary: Summary) -> None:
@@ -123,7 +170,9 @@ def test_printable_lines_keep_lines() -> None:
 def test_status_is_a_line_a_run(book: Book, reader: sqlite3.Connection, mixed: int) -> None:
     book.run(source="/data/evil\x1b[2J.jsonl")
     file = io.StringIO()
-    terminal.print_status(figures.all_statuses(reader), file)
+    statuses = figures.all_statuses(reader)
+    statuses[0] = replace(statuses[0], open_calls=OpenCalls(1, None, in_flight=True))
+    terminal.print_status(statuses, file)
     lines = file.getvalue().splitlines()
     assert len(lines) == 4
     assert lines[1].split()[:7] == ["1", "night", "stopped", "3", "1", "1", "1"]

@@ -45,6 +45,7 @@ TABLES = (
     "run_configs",
     "runs",
     "schema_migrations",
+    "worst_case_counters",
 )
 KINDS = {
     "attempts": "state, error_class, cost_source",
