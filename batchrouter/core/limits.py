@@ -6,7 +6,7 @@ A gateway may enforce a limit over a minute or over a second of it, so neither r
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +19,8 @@ CATCH_UP_S = 0.1
 SECOND_S = 1.005
 """A second as the gateway counts it, and a little more."""
 WINDOW_S = 60.0
+LEAVING_S = 0.02
+"""How soon to look again where the calls that have their turn wait for their connections."""
 
 TOKEN_CATCH_UP_S = 5.0
 """Calls are large and few where tokens are limited: an estimate that was too high is made up for within this time."""
@@ -52,16 +54,18 @@ class Announced(msgspec.Struct, frozen=True, gc=False):
 class Turn:
     """A call that may be sent: from ``at_s`` on it counts, with its estimated tokens until the real count is known.
 
-    ``at_s`` is put right when the call really leaves: a connection may have to be opened first. ``window``: where its
-    tokens are held.
+    ``at_s`` is put right when the call really leaves: a connection may have to be opened first, and it ``is_leaving`` until
+    then. ``window``: where its tokens are held.
     """
 
     at_s: float
     tokens: int = 0
     window: TokenWindow | None = None
+    is_leaving: bool = True
 
     def left(self, now_s: float) -> None:
         """The call leaves now; one that its window has forgotten stays forgotten."""
+        self.is_leaving = False
         if self.at_s > -math.inf:
             self.at_s = max(self.at_s, now_s)
 
@@ -70,38 +74,56 @@ class Turn:
 class RequestGrid:
     """Even spacing of requests. A slot that was missed is not made up for, but for the last ``CATCH_UP_S``.
 
-    No second has more requests than its share of the limit, however late they left.
+    No second has more requests than its share of the limit, however late they leave: a call that has its turn and has
+    not left yet counts as well.
     """
 
     rpm: float
     next_s: float = 0.0
-    recent: OrderedDict[Turn, None] = field(default_factory=OrderedDict)
+    leaving: dict[Turn, None] = field(default_factory=dict)
+    recent: deque[Turn] = field(default_factory=deque)
 
     @property
     def interval_s(self) -> float:
         """Seconds from one slot to the next."""
         return WINDOW_S / (self.rpm * MARGIN)
 
+    def set_rpm(self, rpm: float) -> None:
+        """Go on at this pace from the last slot on."""
+        before_s = self.interval_s
+        self.rpm = rpm
+        self.next_s += self.interval_s - before_s
+
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next slot; zero or less: it is there."""
-        while self.recent and self._oldest_s + SECOND_S <= now_s:
-            self.recent.popitem(last=False)
-        is_full = len(self.recent) >= math.ceil(self.rpm / WINDOW_S)
-        return max(self.next_s, self._oldest_s + SECOND_S if is_full else self.next_s) - now_s
+        while self.recent and self.recent[0].at_s + SECOND_S <= now_s:
+            self.recent.popleft()
+        wait_s = self.next_s - now_s
+        if not self._is_full:
+            return wait_s
+        self.leaving = {turn: None for turn in self.leaving if turn.is_leaving}  # some left by another grid
+        if not self._is_full:
+            return wait_s
+        return max(wait_s, self.recent[0].at_s + SECOND_S - now_s if self.recent else LEAVING_S)
 
     @property
-    def _oldest_s(self) -> float:
-        return next(iter(self.recent)).at_s
+    def _is_full(self) -> bool:
+        return len(self.recent) + len(self.leaving) >= math.ceil(self.rpm / WINDOW_S)
 
     def take(self, turn: Turn) -> None:
         """A request is sent in the next slot."""
         self.next_s = max(self.next_s, turn.at_s - CATCH_UP_S) + self.interval_s
-        self.recent[turn] = None
+        self.leaving[turn] = None
 
     def left(self, turn: Turn) -> None:
         """The request has just left, after all others that did."""
-        if turn in self.recent:
-            self.recent.move_to_end(turn)
+        self.leaving.pop(turn, None)
+        self.recent.append(turn)
+
+    def settle(self, turn: Turn) -> None:
+        """The call is over; if it never left it takes no room."""
+        turn.is_leaving = False
+        self.leaving.pop(turn, None)
 
     def recall(self, sent_s: float) -> None:
         """A request was sent at this time, by a process before this one."""
@@ -110,9 +132,13 @@ class RequestGrid:
     @classmethod
     def in_place_of(cls, grids: Sequence[RequestGrid]) -> RequestGrid:
         """One grid that goes on where these were, at the slowest pace of them."""
-        recent = sorted((turn for grid in grids for turn in grid.recent), key=lambda turn: turn.at_s)
-        next_s = max(grid.next_s for grid in grids)
-        return cls(min(grid.rpm for grid in grids), next_s, OrderedDict.fromkeys(recent))
+        recent = {turn: None for grid in grids for turn in grid.recent}
+        return cls(
+            min(grid.rpm for grid in grids),
+            max(grid.next_s for grid in grids),
+            {turn: None for grid in grids for turn in grid.leaving},
+            deque(sorted(recent, key=lambda turn: turn.at_s)),
+        )
 
 
 @dataclass(slots=True)
@@ -145,10 +171,12 @@ class TokenWindow:
         excess = self.total + min(tokens + self._beyond_estimates(), self.capacity) - self.capacity
         if excess <= 0:
             return 0.0
+        latest_s = -math.inf  # they are held in the order of their turns, and may have left in another
         for turn in self.held:
             excess -= turn.tokens
+            latest_s = max(latest_s, turn.at_s)
             if excess <= 0:
-                return turn.at_s + WINDOW_S - now_s
+                return latest_s + WINDOW_S - now_s
         return WINDOW_S
 
     def reserve(self, turn: Turn) -> Turn:

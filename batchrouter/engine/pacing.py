@@ -63,7 +63,7 @@ class Pacing:
         """Keep to so many requests a minute from now on."""
         if self._gate.grid is None:
             self._gate.grid = RequestGrid(rpm)
-        self._gate.grid.rpm = rpm
+        self._gate.grid.set_rpm(rpm)
         self.deck.resize(self._deck_slots)
 
     def set_tpm(self, tpm: float) -> None:
@@ -142,3 +142,5 @@ class Pacing:
         """Put the real count in place of the estimate; None (unknown) leaves the estimate."""
         if turn and turn.window:
             turn.window.settle(turn, tokens)
+        if turn and self._gate.grid:
+            self._gate.grid.settle(turn)

@@ -153,7 +153,9 @@ class Client:
         elif wait_s > 0 or self._flying[name] >= self._in_flight:
             self._push(now_s + max(wait_s, 0.001), "may send", name)
         else:
-            self._grids[name].take(Turn(now_s))
+            turn = Turn(now_s)
+            self._grids[name].take(turn)
+            self._grids[name].left(turn)
             self._flying[name] += 1
             self.account.sent(name, now_s)
             self._push(now_s + self._chance.random() * CONNECTING_S, "arrives", name, now_s)

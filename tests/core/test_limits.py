@@ -15,8 +15,14 @@ gaps = st.lists(st.floats(0, 5), min_size=1, max_size=200)
 
 def sent_at(grid: RequestGrid, now_s: float) -> float:
     at_s = now_s + max(0.0, grid.wait_s(now_s))
-    grid.take(Turn(at_s))
+    sent_now(grid, at_s)
     return at_s
+
+
+def sent_now(grid: RequestGrid, at_s: float) -> None:
+    turn = Turn(at_s)
+    grid.take(turn)
+    grid.left(turn)
 
 
 @given(gaps, st.sampled_from([30, 60, 600, 6000]))
@@ -31,7 +37,7 @@ def test_no_window_of_a_minute_has_more_requests_than_the_limit(pauses: list[flo
 
 def test_a_missed_slot_is_not_made_up_for() -> None:
     grid = RequestGrid(60)
-    grid.take(Turn(0.0))
+    sent_now(grid, 0.0)
     late = [sent_at(grid, 500.0) for _ in range(3)]
     assert late[0] == 500.0
     assert late[2] - late[0] >= 2 / MARGIN - CATCH_UP_S - 1e-9
@@ -58,15 +64,45 @@ def left_late(grid: RequestGrid, delays_s: Iterable[float]) -> list[float]:
 
 @given(st.sampled_from([60, 600, 1_200]), st.data())
 def test_requests_that_left_late_keep_their_distance_in_every_second(rpm: int, data: st.DataObject) -> None:
-    delays_s = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.03, 0.4]), max_size=rpm // 12)
+    delays_s = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.03, 0.4, 3.0]), max_size=rpm // 12)
     left = left_late(RequestGrid(rpm), data.draw(delays_s))
     for first_s in left:
         assert sum(first_s <= at_s < first_s + 1 for at_s in left) <= rpm // 60
 
 
+def test_connections_that_are_ready_together_do_not_bring_more_than_a_second_may_have() -> None:
+    left = left_late(RequestGrid(600), [max(0.0, 3.1 - n * 0.1) for n in range(60)])
+    assert max(sum(first_s <= at_s < first_s + 1 for at_s in left) for first_s in left) == 10
+
+
+def test_a_call_that_never_left_takes_no_room_once_it_is_over() -> None:
+    grid, turn = RequestGrid(60), Turn(0.0)
+    grid.take(turn)
+    assert 0 < grid.wait_s(500.0) < 1
+    grid.settle(turn)
+    assert grid.wait_s(500.0) <= 0
+
+
+def test_a_pace_that_grows_does_not_wait_for_the_slot_of_the_slow_one() -> None:
+    grid = RequestGrid(1)
+    sent_now(grid, 0.0)
+    assert grid.wait_s(5.0) > 50
+    grid.set_rpm(600)
+    assert grid.wait_s(5.0) <= 0
+
+
 def test_requests_that_left_late_hold_up_no_others_than_a_second_later() -> None:
     left = left_late(RequestGrid(6_000), [0.0 if n % 10 else 0.3 for n in range(2_000)])
     assert left[-1] - left[0] <= 20 * 1.05
+
+
+def test_tokens_of_a_call_that_left_late_count_until_a_minute_after_it_left() -> None:
+    window, late, early = TokenWindow(1000), Turn(0.0, 900), Turn(1.0, 50)
+    for turn, left_s in ((late, 30.0), (early, 1.0)):
+        window.reserve(turn)
+        turn.left(left_s)
+        window.settle(turn, turn.tokens)
+    assert window.wait_s(1000, 61.5) == pytest.approx(28.5)
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(0, 400), st.floats(0, 20)), max_size=100))

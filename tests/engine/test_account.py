@@ -50,6 +50,8 @@ async def work(search: LimitSearch, pacing: Pacing, counter: Counter, calls: int
         async with pacing.place:
             async with pacing.deck:
                 turn = await pacing.turn(100)
+            if turn:
+                pacing.left(turn)
             sent_s = clock.monotonic_s()
             search.sent(sent_s)
             told = counter.told(sent_s) if counter.takes(sent_s) else None
@@ -126,6 +128,7 @@ def test_gates_change_under_waiting_calls_and_nothing_is_lost(seed: int) -> None
             async with pacing.place, pacing.deck:
                 turn = await pacing.turn(100)
             assert turn
+            pacing.left(turn)
             sent += 1
             await asyncio.sleep(chance.random() * 90)
             pacing.settle(turn, chance.choice((0, 50, 300)))

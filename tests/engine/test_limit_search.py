@@ -13,6 +13,12 @@ from batchrouter.engine.stopping import Stop
 from tests.engine.test_pacing import LoopClock, in_virtual_time
 
 
+async def leave(pacing: Pacing, tokens: int = 1) -> None:
+    turn = await pacing.turn(tokens)
+    if turn:
+        pacing.left(turn)
+
+
 def searching(most: int = 50) -> tuple[Pacing, LimitSearch]:
     concurrency = ConcurrencySearch(most)
     pacing = Pacing(rpm=None, tpm=None, concurrency=concurrency.size, guard=None, clock=LoopClock(), stop=Stop())
@@ -27,7 +33,7 @@ def test_an_unknown_limit_is_met_slowly_and_the_pace_is_kept_to_it() -> None:
 
         async def call() -> None:
             async with pacing.place:
-                await pacing.turn(1)
+                await leave(pacing)
                 sent.append(clock.monotonic_s())
                 sent_s = sent[-1]
                 is_too_much = sum(at > sent_s - 1 for at in sent) > 40
@@ -53,7 +59,7 @@ def test_what_a_gateway_announces_is_kept_to_from_its_first_answer_on() -> None:
         search.answered(0.0, Announced(rpm=600, tpm=50_000))
         sent = []
         for _ in range(20):
-            await pacing.turn(1)
+            await leave(pacing)
             sent.append(LoopClock().monotonic_s())
         assert sent[-1] - sent[0] >= 18 * 0.1
         assert search.found == {"rpm": 600, "tpm": 50_000}
@@ -70,8 +76,8 @@ def test_tokens_that_were_configured_are_not_overruled() -> None:
         assert search.found == {}
         assert not search.is_of_rate
         first_s = LoopClock().monotonic_s()
-        await pacing.turn(900)
-        await pacing.turn(900)
+        await leave(pacing, 900)
+        await leave(pacing, 900)
         assert LoopClock().monotonic_s() - first_s >= 60
 
     in_virtual_time(main)
@@ -97,7 +103,7 @@ def test_what_an_earlier_start_found_is_kept_to_and_told_again_once_it_is_answer
         assert search.found == {}
         sent = []
         for _ in range(18):
-            await pacing.turn(1)
+            await leave(pacing)
             sent.append(LoopClock().monotonic_s())
         assert sent[-1] - sent[0] >= 15 * 60 / 1_080
         search.answered(sent[0], None)

@@ -10,6 +10,7 @@ import pytest
 from batchrouter.assembly.clock import SystemClock
 from batchrouter.core.budget import Budget
 from batchrouter.core.errors import ExitCode
+from batchrouter.core.limits import Turn
 from batchrouter.engine.budgeting import Budgeting
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.stopping import Stop
@@ -44,6 +45,14 @@ def paced(rpm: float | None = None, tpm: float | None = None, stop: Stop | None 
     return Pacing(rpm=rpm, tpm=tpm, concurrency=50, guard=None, clock=LoopClock(), stop=stop or Stop())
 
 
+async def sent(pacing: Pacing, tokens: int = 1) -> Turn:
+    """Wait for the turn, and leave at once."""
+    turn = await pacing.turn(tokens)
+    assert turn
+    pacing.left(turn)
+    return turn
+
+
 def in_virtual_time(main: object) -> None:
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(main())  # type: ignore[operator]
@@ -52,17 +61,16 @@ def in_virtual_time(main: object) -> None:
 @pytest.mark.parametrize("rpm", [30, 60, 600])
 def test_a_minute_is_used_to_the_margin_and_never_beyond(rpm: int) -> None:
     async def main() -> None:
-        pacing, sent = paced(rpm=rpm), []
+        pacing, times = paced(rpm=rpm), []
 
         async def call() -> None:
             async with pacing.deck:
-                await pacing.turn(1)
-            sent.append(LoopClock().monotonic_s())
+                times.append((await sent(pacing)).at_s)
 
         await asyncio.gather(*(call() for _ in range(rpm * 3)))
-        for first in sent:
-            assert sum(first <= at < first + 60 for at in sent) <= rpm
-        assert sent[-1] - sent[0] <= 3 * 60 * 1.02
+        for first in times:
+            assert sum(first <= at < first + 60 for at in times) <= rpm
+        assert times[-1] - times[0] <= 3 * 60 * 1.02
 
     in_virtual_time(main)
 
@@ -70,15 +78,15 @@ def test_a_minute_is_used_to_the_margin_and_never_beyond(rpm: int) -> None:
 @pytest.mark.parametrize(("real", "least_s", "most_s"), [(100, 530, 600), (10, 50, 57)])
 def test_tokens_are_held_by_estimate_and_settled_by_count(real: int, least_s: float, most_s: float) -> None:
     async def main() -> None:
-        pacing, sent = paced(tpm=1000), []
+        pacing, times = paced(tpm=1000), []
 
         async def call() -> None:
-            reservation = await pacing.turn(100)
-            sent.append(LoopClock().monotonic_s())
-            pacing.settle(reservation, real)
+            turn = await sent(pacing, 100)
+            times.append(turn.at_s)
+            pacing.settle(turn, real)
 
         await asyncio.gather(*(call() for _ in range(90)))
-        assert least_s <= sent[-1] - sent[0] <= most_s
+        assert least_s <= times[-1] - times[0] <= most_s
 
     in_virtual_time(main)
 
@@ -89,20 +97,20 @@ def test_a_limit_of_tokens_is_used_up_by_answers_of_any_length_and_never_passed(
     chance, tpm = random.Random(seed), 100_000
 
     async def main() -> None:
-        pacing, sent = paced(tpm=tpm), []
+        pacing, calls = paced(tpm=tpm), []
 
         async def call() -> None:
             async with pacing.deck:
-                reservation = await pacing.turn(360)
+                turn = await sent(pacing, 360)
             tokens = round(150 + 20 * 40 ** chance.random())
-            sent.append((LoopClock().monotonic_s(), tokens))
+            calls.append((LoopClock().monotonic_s(), tokens))
             await asyncio.sleep(min(0.8, 0.05 * chance.paretovariate(1.2)))
-            pacing.settle(reservation, tokens)
+            pacing.settle(turn, tokens)
 
         await asyncio.gather(*(call() for _ in range(1_000)))
-        for first_s, _ in sent:
-            assert sum(tokens for at_s, tokens in sent if first_s <= at_s < first_s + 60) <= tpm
-        used = sum(tokens for _, tokens in sent[:-1]) / (sent[-1][0] - sent[0][0]) * 60 / tpm
+        for first_s, _ in calls:
+            assert sum(tokens for at_s, tokens in calls if first_s <= at_s < first_s + 60) <= tpm
+        used = sum(tokens for _, tokens in calls[:-1]) / (calls[-1][0] - calls[0][0]) * 60 / tpm
         assert used >= 0.97
 
     in_virtual_time(main)
@@ -111,10 +119,10 @@ def test_a_limit_of_tokens_is_used_up_by_answers_of_any_length_and_never_passed(
 def test_a_pause_that_begins_while_a_call_waits_for_its_slot_holds_it_too() -> None:
     async def main() -> None:
         pacing = paced(rpm=6)
-        await pacing.turn(1)
+        await sent(pacing)
         start_s = LoopClock().monotonic_s()
         asyncio.get_running_loop().call_later(1, pacing.pause, 30)
-        await pacing.turn(1)
+        await sent(pacing)
         assert LoopClock().monotonic_s() - start_s >= 31
 
     in_virtual_time(main)
@@ -153,7 +161,7 @@ def test_only_calls_about_to_leave_are_on_deck() -> None:
             async with pacing.deck:
                 on_deck += 1
                 most = max(most, on_deck)
-                await pacing.turn(1)
+                await sent(pacing)
                 on_deck -= 1
 
         await asyncio.gather(*(call() for _ in range(40)))

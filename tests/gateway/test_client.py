@@ -184,8 +184,10 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() 
 async def test_half_an_answer_that_nobody_asked_for_is_no_part_of_the_next_one() -> None:
     """Its rest comes once the next request is there: that call comes to nothing, and never to the answer of before."""
     half_is_there = asyncio.Event()
+    accepted: list[asyncio.Task[None]] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(asyncio.current_task())  # type: ignore[arg-type]
         extra = b""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
@@ -211,6 +213,7 @@ async def test_half_an_answer_that_nobody_asked_for_is_no_part_of_the_next_one()
         await half_is_there.wait()
         await asyncio.sleep(0.01)
         assert (await client.call(CALL)).state == "unknown"
+    await asyncio.gather(*accepted)
     server.close()
 
 
