@@ -77,6 +77,9 @@ def pipeline(
     watch = GatewayWatch(context)
     settling = Settling(context, lanes, gate, watch, reuse)
     models = _models(context, sent, found)
+    if concurrency:
+        for model in models.values():
+            model.pacing.spare_others()
     calling = Calling(context, concurrency=concurrency)
     dispatcher = InProcessDispatcher(context, models, calling, settling, reuse, concurrency=concurrency)
     classifying = None

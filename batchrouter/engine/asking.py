@@ -15,7 +15,7 @@ import msgspec
 from batchrouter.core.charging import charge
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.retry import Step, next_step
-from batchrouter.engine.calling import Calling, Made, NotMade
+from batchrouter.engine.calling import Calling, Made, NotMade, Reservation
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.model import ModelState, preferred
 from batchrouter.engine.watching import GatewayWatch, hint_of
@@ -76,12 +76,13 @@ class Asking:
                 unknown = all(self._models[name].is_unknown for name in models)
                 return Asked("given_up", _NOT_KNOWN if unknown else _NOT_TAKEN)
             async with model.pacing.place:
-                held = await self._calling.reserve(job, model, output_cap)
-                if isinstance(held, NotMade):
-                    return Asked(held.value)
-                made = await self._calling.make(job, model, held, purpose)
-            if isinstance(made, NotMade):
-                return Asked(made.value)
+                made: Made | Reservation | NotMade = await self._calling.reserve(job, model, output_cap)
+                if isinstance(made, Reservation):
+                    made = await self._calling.make(job, model, made, purpose)
+            if made is NotMade.CHOOSE_AGAIN:
+                continue
+            if not isinstance(made, Made):
+                return Asked("stopped" if made is NotMade.STOPPED else "no_room")
             asked, wait_s = self._ended(job, made, model)
             if asked:
                 return asked

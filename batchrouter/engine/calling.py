@@ -14,20 +14,23 @@ import msgspec
 
 from batchrouter.core.charging import charge
 from batchrouter.core.errors import StorageFailed
+from batchrouter.core.limits import Turn
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.model import ModelState
 from batchrouter.ports import AttemptEnd, AttemptStart, Call, Job, Purpose
 
 _NOT_SENT = Outcome("not_sent", ErrorClass.NOT_SENT, "the run stopped before this call was sent")
+_MODEL_DOWN = Outcome("not_sent", ErrorClass.NOT_SENT, "its model went down before this call was sent")
 _IN_FLIGHT = Outcome("unknown", ErrorClass.STOPPED, "the run stopped while this call was in flight")
 
 
 class NotMade(Enum):
-    """Why no call was made: the run stops, or the budget has no room for it."""
+    """Why no call was made: the run stops, the budget has no room for it, or its model cannot take it now."""
 
     STOPPED = "stopped"
     NO_ROOM = "no_room"
+    CHOOSE_AGAIN = "choose_again"
 
 
 class Reservation(msgspec.Struct, frozen=True, gc=False):
@@ -54,13 +57,13 @@ class Calling:
         self._places = asyncio.Semaphore(concurrency) if concurrency else None
 
     async def reserve(self, job: Job, model: ModelState, output_cap: int) -> Reservation | NotMade:
-        """Wait until the model can be asked, and hold the worst case of a call."""
-        if model.is_held_up:
-            await model.available(self._stop)
+        """Hold the worst case of a call, if the model can be asked. One that is given up was the last to choose from."""
         if model.is_given_up:
             self._stop.request(model.unavailable())
         if self._stop.is_requested:
             return NotMade.STOPPED
+        if model.is_held_up and not await model.is_available(self._stop):
+            return NotMade.CHOOSE_AGAIN
         worst_case = model.worst_case_nano(job, output_cap)
         if not await self._context.budgeting.reserve(worst_case or 0):
             return NotMade.NO_ROOM
@@ -73,22 +76,24 @@ class Calling:
         has_place = False
         try:
             async with model.pacing.deck:
+                tokens = model.likely_tokens(job, held.output_cap)
                 if self._places:  # taken last: who waits for one model must not hold up another
+                    await model.pacing.near(tokens, is_wanted=model.may_answer_soon)
                     has_place = await self._places.acquire()
-                if self._stop.is_requested:
+                if self._stop.is_requested or not model.may_answer_soon():
                     self._context.budgeting.settle(held.worst_case_nano or 0, 0)
-                    return NotMade.STOPPED
+                    return NotMade.STOPPED if self._stop.is_requested else NotMade.CHOOSE_AGAIN
                 start = self._start(job, model, held, purpose)
                 await self._context.ledger.open(start)
-                turn = await model.pacing.turn(model.likely_tokens(job, held.output_cap))
+                turn = await model.pacing.turn(tokens, is_wanted=model.may_answer_soon)
             sent_s = self._context.clock.monotonic_s()
+            if turn is None and not model.may_answer_soon():
+                self._take_back(start)
+                return NotMade.CHOOSE_AGAIN
             if not self._stop.is_requested:
                 outcome = _IN_FLIGHT
                 model.limits.sent(sent_s)
-                left = partial(model.pacing.left, turn) if turn else None
-                cap_is_ours = job.max_output_tokens is None
-                call = Call(model.name, job.body, held.output_cap, cap_is_ours=cap_is_ours, left=left)
-                outcome = await self._context.gateway.call(call)
+                outcome = await self._context.gateway.call(_call(job, model, held, turn))
         except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
             if start:
                 with suppress(StorageFailed):  # the failure that brought us here
@@ -97,8 +102,8 @@ class Calling:
         finally:
             if self._places and has_place:
                 self._places.release()
-        tokens = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
-        model.pacing.settle(turn, 0 if outcome.state == "not_sent" else tokens)
+        used = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
+        model.pacing.settle(turn, 0 if outcome.state == "not_sent" else used)
         return Made(start, outcome, sent_s)
 
     def _start(self, job: Job, model: ModelState, held: Reservation, purpose: Purpose) -> AttemptStart:
@@ -117,9 +122,20 @@ class Calling:
             output_cap=held.output_cap,
         )
 
+    def _take_back(self, start: AttemptStart) -> None:
+        """Its row is there, and it was not sent: its model went down meanwhile."""
+        self._abandon(start, _MODEL_DOWN)
+        self._context.budgeting.settle(start.reserved_nano or 0, 0)
+        self._context.observer.ended(start.tier, 0, retried=True)
+
     def _abandon(self, start: AttemptStart, outcome: Outcome) -> None:
         cost, source = charge(outcome, None, start.reserved_nano)
         now = self._context.clock.utc()
         self._context.ledger.settle(
             AttemptEnd(start.line, start.attempt, outcome, outcome.error, outcome.message, cost, source, now)
         )
+
+
+def _call(job: Job, model: ModelState, held: Reservation, turn: Turn | None) -> Call:
+    left = partial(model.pacing.left, turn) if turn else None
+    return Call(model.name, job.body, held.output_cap, cap_is_ours=job.max_output_tokens is None, left=left)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import ErrorClass
 from batchrouter.core.settings import TierSettings
-from batchrouter.engine.calling import Calling, NotMade
+from batchrouter.engine.calling import Calling, Made, NotMade, Reservation
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState, preferred
@@ -60,14 +60,15 @@ class InProcessDispatcher:
                 await self._ask(job, lane)
 
     async def _ask(self, job: Job, lane: TierLane) -> None:
-        """One attempt. A model that went down while a place of it was waited for is left to the next."""
+        """One attempt. A model that went down while it was waited for is left to the next."""
         model = self._choose(job, lane)
         while model:
             async with model.pacing.place:
                 chosen = model if model.may_be_asked else self._choose(job, lane)
                 if chosen is model:
-                    await self._attempt(job, model, lane)
-                    return
+                    if await self._attempt(job, model, lane):
+                        return
+                    chosen = self._choose(job, lane)
             model = chosen
 
     def _tier(self, job: Job) -> TierSettings:
@@ -109,20 +110,19 @@ class InProcessDispatcher:
             hint = f'Look whether base_url = "{base_url}" is right (most end in /v1), then at the model\'s name.'
         self._stop.request(RunEnd(ExitCode.CONFIGURATION, f"{where}: no usable model: {', '.join(names)}{said}", hint))
 
-    async def _attempt(self, job: Job, model: ModelState, lane: TierLane) -> None:
-        held = await self._calling.reserve(job, model, self._output_cap(job))
-        if held is NotMade.NO_ROOM:
+    async def _attempt(self, job: Job, model: ModelState, lane: TierLane) -> bool:
+        """Whether the job is out of these hands; else another model may take it."""
+        made: Made | Reservation | NotMade = await self._calling.reserve(job, model, self._output_cap(job))
+        if isinstance(made, Reservation):
+            lane.fits()
+            made = await self._calling.make(job, model, made)
+        if isinstance(made, Made):
+            self._settling.settle(job, made, model, lane, jitter=self._chance.random())
+        elif made is NotMade.NO_ROOM:
             lane.put_aside(job)
-            return
-        if held is NotMade.STOPPED:
+        elif made is NotMade.STOPPED:
             lane.release(job)
-            return
-        lane.fits()
-        made = await self._calling.make(job, model, held)
-        if isinstance(made, NotMade):
-            lane.release(job)
-            return
-        self._settling.settle(job, made, model, lane, jitter=self._chance.random())
+        return made is not NotMade.CHOOSE_AGAIN
 
 
 def _is_named(model: ModelState) -> bool:

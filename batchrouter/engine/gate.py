@@ -56,7 +56,8 @@ class Gate:
 
     def is_open(self, now_s: float) -> bool:
         """Whether nothing holds any call back."""
-        return self.grid is None and self.window is None and not self.is_careful and self.paused_until_s <= now_s
+        is_free = self.grid is None and self.window is None and not self.is_careful
+        return is_free and max(self.paused_until_s, self.held_until_s) <= now_s
 
     def wait_s(self, tokens: int, now_s: float) -> float:
         """Seconds until a call of about so many tokens may be sent; zero or less: now."""

@@ -299,6 +299,10 @@ class TierLane:
             self._let_go(job)
         self._note_idle()
 
+    def wait_for_another(self, job: Job) -> None:
+        """A claimed job waits for the answer to another: if it was a probe among the retries, it is none any more."""
+        self._gate.released(job.line)
+
     def hold_rows(self) -> None:
         """Take no more rows for now: too many records wait for the answer of another."""
         self._rows_wait = True

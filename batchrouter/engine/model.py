@@ -22,6 +22,9 @@ LEARNING_RATE = 0.01
 SERVICE_UNAVAILABLE = 503
 PAUSE_FIRST_S = 1.0
 PAUSE_MOST_S = 60.0
+LONG_PAUSE_S = 60.0
+"""A model that pauses for longer is down: the tier's next one takes its records."""
+LOOK_AGAIN_S = 1.0
 SEARCHING_PAUSE_MOST_S = 8.0
 """How long refusals last tells what kind of limit it is, so an unknown one is asked more often."""
 
@@ -65,6 +68,7 @@ class ModelState:
         self._pauses = 0
         self._last_message = ""
         self._is_refusing = False
+        self._asks_for_s = 0.0
 
     def can_take(self, job: Job, output_cap: int) -> bool:
         """Whether the model has the features and the context that the record needs."""
@@ -96,30 +100,37 @@ class ModelState:
         """Whether it is known, and either answers or is to be tried again."""
         if self.is_unknown or self.breaker.is_calm:
             return not self.is_unknown
-        return not self.is_given_up and self.breaker.wait_s(self._clock.monotonic_s()) <= 0
+        return self.may_answer_soon() and self.breaker.wait_s(self._clock.monotonic_s()) <= 0
+
+    def may_answer_soon(self) -> bool:
+        """Whether it is worth waiting for; else another model, if there is one, shall take its calls."""
+        return self.breaker.is_calm or not (self.is_given_up or self.pacing.pause_left_s > LONG_PAUSE_S)
 
     @property
     def is_held_up(self) -> bool:
         """Whether a pause or an outage lasts."""
         return self.breaker.is_open or self.pacing.is_paused
 
-    async def available(self, stop: Stop) -> None:
-        """Wait while a pause or an outage lasts; in an outage, one at a time is let through as a probe."""
-        while self.pacing.is_paused and await stop.sleep(self.pacing.pause_left_s):
-            pass
-        while self.breaker.is_open and not (stop.is_requested or self.is_given_up):
-            now_s = self._clock.monotonic_s()
-            wait_s = self.breaker.wait_s(now_s)
-            if wait_s <= 0:
-                self.breaker.probe_taken(now_s)
-                return
-            await stop.sleep(min(wait_s, 1.0))
+    async def is_available(self, stop: Stop) -> bool:
+        """Whether a call may be made now. Else a moment has passed, after which another model may be the better one.
+
+        In an outage one call at a time is let through as a probe.
+        """
+        now_s = self._clock.monotonic_s()
+        wait_s = max(self.pacing.pause_left_s, self.breaker.wait_s(now_s))
+        if wait_s > 0:
+            await stop.sleep(min(wait_s, LOOK_AGAIN_S))
+            return False
+        if self.breaker.is_open:
+            self.breaker.probe_taken(now_s)
+        return True
 
     def learn(self, outcome: Outcome, start: AttemptStart, *, sent_s: float, jitter: float) -> float:
         """Take in the outcome of a call that was sent at this time; returns the seconds of a pause of the whole model that begins with it, or 0."""
         now_s, paused_until_s = self._clock.monotonic_s(), self.pacing.gate.paused_until_s
         self._last_message = outcome.message
         self._is_refusing = outcome.error is ErrorClass.OVERLOAD
+        self._asks_for_s = outcome.retry_after_s or 0.0 if self._is_refusing else 0.0
         if outcome.usage and start.purpose == "answer":
             self._answers += 1
             rate = max(LEARNING_RATE, 1 / (self._answers + 1))
@@ -151,8 +162,14 @@ class ModelState:
         self.pacing.pause(pause_s)
         return pause_s if pause_s > 2 * left_s else 0.0
 
+    @property
+    def _asks_for_too_long(self) -> bool:
+        return self._asks_for_s > max(self.patience_s, RETRY_AFTER_MOST_S)
+
     def unavailable(self) -> RunEnd:
         """The end of a run whose gateway does not answer, or only says "later"."""
+        if self._asks_for_too_long:
+            return self._told_to_wait()
         what = "the gateway keeps refusing," if self._is_refusing else "no answer from the gateway"
         return RunEnd(
             ExitCode.UNAVAILABLE,
@@ -160,17 +177,16 @@ class ModelState:
             "Nothing is lost: start the same command again when the gateway is back.",
         )
 
-    def told_to_wait(self, seconds: float) -> RunEnd:
-        """The end of a run whose gateway says "much later"."""
+    def _told_to_wait(self) -> RunEnd:
         return RunEnd(
             ExitCode.UNAVAILABLE,
-            f"{self.name}: the gateway asks to wait {seconds:,.0f} s, longer than patience_s = {self.patience_s:g}: {self._last_message}",
+            f"{self.name}: the gateway asks to wait {self._asks_for_s:,.0f} s, longer than patience_s = {self.patience_s:g}: {self._last_message}",
             "Nothing is lost: start the same command again after that time.",
         )
 
     @property
     def is_given_up(self) -> bool:
-        """No answer for longer than the gateway's patience."""
+        """No answer for longer than the gateway's patience, or its word that it will be so."""
         if self.breaker.is_calm:
             return False
-        return self.breaker.silent_for_s(self._clock.monotonic_s()) > self.patience_s
+        return self._asks_for_too_long or self.breaker.silent_for_s(self._clock.monotonic_s()) > self.patience_s

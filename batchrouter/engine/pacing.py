@@ -1,12 +1,13 @@
 """Pacing of one model, shared by all lanes that use it: concurrency, and the gate of its limits.
 
-A call takes a place (concurrency), then a deck slot, so that under a rate limit only the calls that are about to be
-sent have an attempt open in the ledger; when its row is committed it waits for its turn at the gate.
+A call takes a place (concurrency), then a deck slot, so that under a rate limit or after a refusal only the calls that
+are about to be sent have an attempt open in the ledger; when its row is committed it waits for its turn at the gate.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from batchrouter.core.limits import RequestGrid, TokenWindow, Turn
 from batchrouter.engine.gate import TIMER_S, Gate
@@ -17,11 +18,18 @@ from batchrouter.ports import Clock, Pacer
 DECK_S = 0.25
 """Calls that may have their row committed before their turn: as many as leave within this time at the full rate."""
 
-DECK_UNDER_TPM = 4
-"""A wait for tokens may be long: so few calls have their row open meanwhile."""
+DECK_FEW = 4
+"""A wait for tokens, or after a refusal, may be long: so few calls have their row open meanwhile."""
 
-LOOK_AGAIN_S = 0.25
-"""Calls that are settled meanwhile may make room for tokens sooner."""
+NEAR_S = 0.05
+"""What the commit of a call's row may take: so long before its turn it needs what is taken only for the call itself."""
+
+LOOK_AGAIN_S, LOOK_AGAIN_SELDOM_S = 0.25, 1.0
+"""Calls that are settled meanwhile may make room for tokens sooner; a model in a pause may be given up."""
+
+
+def _always() -> bool:
+    return True
 
 
 class Pacing:
@@ -34,7 +42,13 @@ class Pacing:
         self._gate = Gate(RequestGrid(rpm) if rpm else None, TokenWindow(tpm) if tpm else None, guard)
         self._clock = clock
         self._stop = stop
+        self._deck_few = DECK_FEW
         self.deck = Places(self._deck_slots)
+
+    def spare_others(self) -> None:
+        """Other models share the calls that may be in flight: who has one of them and waits for tokens waits alone."""
+        self._deck_few = 1
+        self.deck.resize(self._deck_slots)
 
     @property
     def gate(self) -> Gate:
@@ -51,7 +65,7 @@ class Pacing:
         slots, gate = self.place.size, self._gate
         if gate.grid:
             slots = min(slots, max(1, math.ceil(gate.grid.rpm / 60 * DECK_S)))
-        return min(slots, DECK_UNDER_TPM) if gate.window else slots
+        return min(slots, self._deck_few) if gate.window or gate.is_careful else slots
 
     def set_concurrency(self, calls: int) -> None:
         """Let so many calls be in flight from now on."""
@@ -90,11 +104,13 @@ class Pacing:
         now_s = self._clock.monotonic_s()
         self._gate.paused_until_s = max(self._gate.paused_until_s, now_s + seconds)
         self._gate.is_careful, self._gate.refused_at_s = True, now_s
+        self.deck.resize(self._deck_slots)
 
     def resume(self, sent_s: float) -> None:
         """A call of this time was answered: the others may follow at the full rate, if it left after the last refusal."""
         if sent_s >= self._gate.refused_at_s:
             self._gate.is_careful = False
+            self.deck.resize(self._deck_slots)
 
     @property
     def pause_left_s(self) -> float:
@@ -106,17 +122,23 @@ class Pacing:
         """Whether a pause is running."""
         return self.pause_left_s > 0
 
-    async def turn(self, tokens: int) -> Turn | None:
+    async def near(self, tokens: int, *, is_wanted: Callable[[], bool]) -> None:
+        """Wait until the turn of a call of about so many tokens is a moment away, or it is not wanted any more."""
+        while is_wanted() and (wait_s := self._gate.wait_s(tokens, self._clock.monotonic_s())) > NEAR_S:
+            if not await self._stop.sleep(min(wait_s - NEAR_S, LOOK_AGAIN_S)):
+                return
+
+    async def turn(self, tokens: int, *, is_wanted: Callable[[], bool] = _always) -> Turn | None:
         """Wait until a call of about so many tokens may be sent; its tokens are held in the window from then on.
 
-        When the run stops meanwhile it returns at once: the caller looks at ``stop`` before it sends.
+        None: nothing holds it back, or the run stops, or it is not wanted any more: the caller looks before it sends.
         """
         while not (gate := self._gate).is_open(self._clock.monotonic_s()):
             if turn := await gate.line_up(tokens):
                 return turn
             try:
-                await self._wait_at(gate, tokens)
-                if self._stop.is_requested:
+                await self._wait_at(gate, tokens, is_wanted)
+                if self._stop.is_requested or not is_wanted():
                     return None
                 if gate is self._gate:
                     turn = await gate.take(tokens, self._clock)
@@ -126,10 +148,11 @@ class Pacing:
                 gate.leave_front()
         return None
 
-    async def _wait_at(self, gate: Gate, tokens: int) -> None:
+    async def _wait_at(self, gate: Gate, tokens: int, is_wanted: Callable[[], bool]) -> None:
         """Wait for whatever is last; what is settled or paused meanwhile may change it."""
         while gate is self._gate and (wait_s := gate.wait_s(tokens, self._clock.monotonic_s())) > TIMER_S:
-            if not await self._stop.sleep(min(wait_s, LOOK_AGAIN_S) if gate.window else wait_s):
+            look_again_s = LOOK_AGAIN_S if gate.window else LOOK_AGAIN_SELDOM_S
+            if not (is_wanted() and await self._stop.sleep(min(wait_s, look_again_s))):
                 return
 
     def left(self, turn: Turn) -> None:

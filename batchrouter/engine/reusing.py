@@ -87,6 +87,7 @@ class Reuse:
 
     def _park(self, asker: _Asker, job: Job, lane: TierLane) -> None:
         asker.parked.append((job, lane))
+        lane.wait_for_another(job)
         self._parked += 1
         if self._parked >= PARKED_MOST:
             lane.hold_rows()

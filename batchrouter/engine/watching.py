@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.health import UnusableShare
-from batchrouter.core.outcome import ErrorClass, Outcome
-from batchrouter.core.retry import PAID_UNUSABLE, RETRY_AFTER_MOST_S
+from batchrouter.core.outcome import Outcome
+from batchrouter.core.retry import PAID_UNUSABLE
 from batchrouter.engine.calling import Made
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.model import ModelState
@@ -31,9 +31,6 @@ class GatewayWatch:
         pause_s = model.learn(outcome, made.start, sent_s=made.sent_s, jitter=jitter)
         if pause_s:
             self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:,.0f} s")
-        wish_s = outcome.retry_after_s or 0.0
-        if outcome.error is ErrorClass.OVERLOAD and wish_s > max(model.patience_s, RETRY_AFTER_MOST_S):
-            self._stop.request(model.told_to_wait(wish_s))
         if outcome.status_code == 200:
             self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)
             if self._unusable.too_high:

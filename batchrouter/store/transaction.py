@@ -15,7 +15,9 @@ def write(changes: Changes, epoch: int, connection: sqlite3.Connection) -> None:
     """Commit the changes. Interrupted, and nothing written, where another process of the run has begun meanwhile."""
     try:
         _execute(changes, connection)
-    except (AssertionError, sqlite3.IntegrityError):
+    except sqlite3.OperationalError:  # of the disk: over a new connection is read what is there
+        raise
+    except Exception:
         _check_epoch(changes.run, epoch, connection)
         connection.rollback()  # a fault of ours: whoever commits next must not commit half of it
         raise
