@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -142,6 +143,66 @@ async def test_a_few_bad_records_fail_and_the_rest_is_done(job: Job) -> None:
     assert (await job.run(concurrency=1)).exit_code == 3
     assert job.answers("status") == [("failed",)] * 5 + [("done",)] * 5
     job.check()
+
+
+def two_models(job: Job, **gateway: Any) -> None:
+    job.settings["tier"]["simple"]["models"] = ["small", "middle"]
+    job.settings["model"]["small"]["concurrency"] = 20
+    job.settings["gateway"] |= gateway
+
+
+def asked(job: Job, model: str) -> int:
+    return sum(body["model"] == model for body in job.gateway.requests)
+
+
+async def test_calls_that_wait_out_a_pause_go_to_the_next_model_when_the_first_goes_down(job: Job) -> None:
+    two_models(job)
+
+    async def reply(body: Any, _n: int) -> Any:
+        if body["model"] == "middle":
+            return completion()
+        return problem(429, headers={"Retry-After": "1"}) if asked(job, "small") <= 8 else problem(503)
+
+    job.gateway.reply = reply
+    job.prompts(*(f"{n}" for n in range(300)))
+    assert (await job.run()).exit_code == 0
+    assert asked(job, "middle") == 300
+    job.check()
+
+
+@pytest.mark.parametrize("retry_after", ["1", "3600"])
+async def test_a_model_that_refuses_for_longer_than_its_patience_leaves_all_to_the_next(
+    job: Job, monkeypatch: pytest.MonkeyPatch, retry_after: str
+) -> None:
+    monkeypatch.setattr("batchrouter.core.retry.RETRY_AFTER_MOST_S", 0.0)
+    two_models(job, patience_s=1)
+    job.gateway.reply = lambda body, _n: (
+        problem(429, headers={"Retry-After": retry_after}) if body["model"] == "small" else completion()
+    )
+    job.prompts(*(f"{n}" for n in range(100)))
+    assert (await job.run()).exit_code == 0
+    assert asked(job, "middle") == 100
+    job.check()
+
+
+async def test_a_model_that_waits_for_tokens_leaves_the_calls_of_all_to_the_others(job: Job) -> None:
+    job.settings["model"]["small"] |= {"tpm": 600, "concurrency": 16}
+    all_large = asyncio.Event()
+
+    def reply(_body: Any, _n: int) -> Any:
+        if asked(job, "large") == 100:
+            all_large.set()
+        return completion(tokens=(200, 100))
+
+    job.gateway.reply = reply
+    slow = ({"prompt": f"s{n} " + "x" * 400, "tier": "simple"} for n in range(20))
+    job.write([*slow, *({"prompt": f"c{n}", "tier": "complex"} for n in range(100))])
+    running = asyncio.create_task(job.run(concurrency=4))
+    await all_large.wait()
+    assert asked(job, "small") <= 2
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
 
 
 async def test_a_gateway_that_answers_rubbish_is_not_paid_for_ever(job: Job) -> None:

@@ -226,3 +226,20 @@ async def test_a_refused_retry_is_woken_by_the_last_new_record_even_if_no_call_w
     assert await again is failed
     for lane in (low, high):
         lane.close()
+
+
+async def test_a_probe_that_waits_for_the_answer_to_another_record_is_none_any_more() -> None:
+    rows, stop = Rows(random.Random(0)), Stop()
+    gate = RetryGate(stop, RetryQuota(tokens=0))
+    lane = TierLane("low", rows, gate=gate, clock=LoopClock(), stop=stop, up_to_line=None)  # type: ignore[arg-type]
+    gate.watch((lane,), lambda: True)
+    waiting = asyncio.create_task(lane.next_job())
+    await lane.became_idle.wait()
+    one, other = job(1, "low"), job(2, "low")
+    one.retry_cost = other.retry_cost = RETRY_COST
+    assert gate.lets_through(one)
+    assert not gate.lets_through(other)
+    lane.wait_for_another(one)
+    assert gate.lets_through(other)
+    lane.close()
+    await waiting

@@ -231,3 +231,26 @@ def test_an_answer_to_a_call_from_before_a_refusal_ends_no_care() -> None:
         assert not pacing.gate.is_careful
 
     in_virtual_time(main)
+
+
+def test_a_limit_that_is_used_up_holds_calls_without_a_known_pace_too() -> None:
+    async def main() -> None:
+        pacing = paced()
+        start_s = LoopClock().monotonic_s()
+        pacing.hold(5)
+        await pacing.turn(1)
+        assert LoopClock().monotonic_s() - start_s >= 5
+
+    in_virtual_time(main)
+
+
+def test_after_a_refusal_few_calls_are_on_deck() -> None:
+    async def main() -> None:
+        pacing = paced()
+        assert pacing.deck.size == 50
+        pacing.pause(5)
+        assert pacing.deck.size == 4
+        pacing.resume(LoopClock().monotonic_s())
+        assert pacing.deck.size == 50
+
+    in_virtual_time(main)

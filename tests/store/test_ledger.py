@@ -23,6 +23,7 @@ from batchrouter.store.ledger import RunLedger, open_ledger
 from batchrouter.store.opening import connect_writer, open_writer
 from batchrouter.store.queue import QUEUED_RECORDS
 from batchrouter.store.reading import open_reader
+from batchrouter.store.transaction import write
 from batchrouter.store.verification import violations
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -260,6 +261,19 @@ async def test_a_row_that_is_not_as_expected_ends_the_run_instead_of_being_passe
     with pytest.raises(AssertionError, match="0 rows changed where 1"):
         async with ledger_of(tmp_path / "a.db") as ledger:
             ledger.settle(end(7))
+
+
+def test_a_fault_in_the_middle_of_a_group_leaves_nothing_to_the_next_commit() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level="IMMEDIATE")
+    connection.execute("CREATE TABLE runs (run INTEGER, epoch INTEGER)")
+    connection.execute("INSERT INTO runs VALUES (1, 1)")
+    connection.commit()
+    changes = Changes(1, 1)
+    changes.intake = [("UPDATE runs SET epoch = epoch", [], 1), ("UPDATE runs SET epoch = ?", [2**70], 1)]
+    with pytest.raises(OverflowError):
+        write(changes, 1, connection)
+    assert not connection.in_transaction
+    connection.close()
 
 
 async def test_rejected_lines_and_blank_ones_are_accounted_for(tmp_path: Path) -> None:
