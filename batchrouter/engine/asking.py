@@ -76,6 +76,8 @@ class Asking:
                 unknown = all(self._models[name].is_unknown for name in models)
                 return Asked("given_up", _NOT_KNOWN if unknown else _NOT_TAKEN)
             async with model.pacing.place:
+                if self._choose(job, models, output_cap) is not model:
+                    continue
                 made: Made | Reservation | NotMade = await self._calling.reserve(job, model, output_cap)
                 if isinstance(made, Reservation):
                     made = await self._calling.make(job, model, made, purpose)

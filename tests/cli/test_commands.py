@@ -341,8 +341,14 @@ def test_purge_wants_to_be_told_what_and_whose(
     ],
 )
 def test_purge_asks_a_person(
-    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, answer: str, arguments: tuple[str, ...], question: str
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    answer: str,
+    arguments: tuple[str, ...],
+    question: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     asked = stand_in("purge", PURGED, awaited=True)
     monkeypatch.setattr("batchrouter.cli.forgetting._can_be_asked", lambda: True)
     ended = CliRunner().invoke(batchrouter, ["purge", *arguments], input=f"{answer}\n", standalone_mode=False)
