@@ -122,7 +122,8 @@ class Summary:
     ``found_limits``: limits that nobody configured, model -> rpm, tpm, concurrency; ``shared_limits``: groups of models
     that share one of their account. ``routing`` None: no model was asked for a tier. ``open_calls`` None: no call is open.
     ``worst_case`` None: nothing of the cost is estimated. ``stop_reason`` None: it did not stop before its end.
-    ``demo``: its answers came from the demo gateway, and nothing was billed.
+    ``demo``: its answers came from the demo gateway, and nothing was billed. ``cut``: the rest of its input was not to be had
+    any more when it went on.
     """
 
     run: RunSummary
@@ -137,6 +138,7 @@ class Summary:
     worst_case: WorstCase | None = None
     stop_reason: str | None = None
     demo: bool = False
+    cut: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -152,6 +154,7 @@ class Summary:
             "worst_case": dataclasses.asdict(self.worst_case) if self.worst_case else None,
             "stop_reason": self.stop_reason,
             "demo": self.demo,
+            "cut": self.cut,
         }
 
 
@@ -222,6 +225,7 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
         rows = connection.execute(_TIERS, (run, run))
         tiers = tuple(TierSummary(**dict(row)) for row in rows)
         figures = run_summary(connection, run)
+        stop_reason, demo, cut = _of_the_row(connection, run)
         return Summary(
             figures,
             tiers,
@@ -232,17 +236,19 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             escalation_figures(connection, run, figures.saved),
             open_calls(connection, run),
             worst_case(connection, run),
-            *_of_the_row(connection, run),
+            stop_reason,
+            demo,
+            cut,
         )
     finally:
         connection.execute("COMMIT")
 
 
-def _of_the_row(connection: sqlite3.Connection, run: int) -> tuple[str | None, bool]:
-    """(why it stopped before its end, unless it has been queued again since; whether it is a demo)."""
-    sql = "SELECT iif(exit_code IS NULL, NULL, stop_reason), demo FROM runs WHERE run = ?"
-    reason, demo = connection.execute(sql, (run,)).fetchone()
-    return reason, bool(demo)
+def _of_the_row(connection: sqlite3.Connection, run: int) -> tuple[str | None, bool, bool]:
+    """(why it stopped before its end, unless it has been queued again since; whether it is a demo, and whether it is cut)."""
+    sql = "SELECT iif(exit_code IS NULL, NULL, stop_reason), demo, intake_state = 'cut' FROM runs WHERE run = ?"
+    reason, demo, cut = connection.execute(sql, (run,)).fetchone()
+    return reason, bool(demo), bool(cut)
 
 
 def found_limits(connection: sqlite3.Connection, run: int) -> tuple[dict[str, dict[str, int]], list[list[str]]]:
@@ -300,7 +306,8 @@ def all_statuses(connection: sqlite3.Connection) -> list[RunStatus]:
 def _status(connection: sqlite3.Connection, run: RunSummary) -> RunStatus:
     number = run.run
     calls, oldest = open_calls(connection, number), oldest_open_calls(connection, number)
-    return RunStatus(run, oldest, calls, *_of_the_row(connection, number))
+    stop_reason, demo, _ = _of_the_row(connection, number)
+    return RunStatus(run, oldest, calls, stop_reason, demo)
 
 
 def find_run(connection: sqlite3.Connection, selector: str) -> int:

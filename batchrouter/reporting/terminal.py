@@ -69,6 +69,8 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     console.print(state, style={"finished": "green", "running": "cyan"}.get(run.state, "yellow"))
     if summary.stop_reason:
         console.print(f"  stopped: {printable(_short(summary.stop_reason))}")
+    if summary.cut:
+        console.print("  cut: only what was taken in of its input before it was no longer to be had")
     console.print(_counts(run))
     for label, value in (*_amounts(summary), *_perhaps_paid(summary), *_apart(summary)):
         console.print(f"  {label:<20}{value}")

@@ -153,6 +153,16 @@ async def test_resume_of_a_vanished_input_does_what_was_taken_in_and_does_not_ca
     job.check()
 
 
+async def test_a_run_that_goes_on_without_the_rest_of_a_changed_input_says_so(job: Job) -> None:
+    job.prompts("one", "two", "three")
+    assert not (await job.run(limit=1)).summary.cut
+    job.prompts("other", "lines")
+    report = await job.resume()
+    assert (report.exit_code, report.summary.cut) == (0, True)
+    assert job.answers("status") == [("done",)]
+    job.check()
+
+
 async def test_an_unfinished_last_line_that_is_completed_later_is_a_changed_line(job: Job) -> None:
     job.input.write_text('{"prompt": "one"}\n{"prompt": "tw')
     assert (await job.run()).exit_code == 3

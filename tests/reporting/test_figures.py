@@ -67,6 +67,7 @@ def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) ->
         "worst_case",
         "stop_reason",
         "demo",
+        "cut",
     ]
     assert list(value) == ["run", "tiers", *apart]
     assert value["run"]["done"] == 3
