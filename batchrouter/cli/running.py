@@ -90,6 +90,8 @@ def resume(
     """
     from batchrouter import api  # noqa: PLC0415
 
+    if all_runs and options.output:
+        raise click.UsageError("-o is the file of one run: `batchrouter export RUN -o FILE` writes each after --all")
     settings = api.load_settings(common.config, budget=budget)
     db = common.existing_database()
     if not all_runs:
@@ -104,7 +106,7 @@ def resume(
         settings.currency,
         partial(api.resume_all, db=db, settings=settings, options=options),
     )
-    return _all_told(reports, common, db, options.output)
+    return _all_told(reports, common, db)
 
 
 @click.command(short_help="Do ended records again.")
@@ -218,11 +220,11 @@ def _told(report: RunReport, common: Common, db: Path, output: str | Path | None
     return after_a_run(report.exit_code, show, _reasons(report, output))
 
 
-def _all_told(reports: list[RunReport], common: Common, db: Path, output: str | Path | None) -> int:
+def _all_told(reports: list[RunReport], common: Common, db: Path) -> int:
     """The same for several runs, as one object with ``--json``; the code that asks for most attention."""
     value = {"runs": [report.as_dict() for report in reports]}
     code = max((report.exit_code for report in reports), default=ExitCode.OK)
-    reasons = [reason for report in reports for reason in _reasons(report, output)]
+    reasons = [reason for report in reports for reason in _reasons(report, None)]
     nothing = ["no run stopped: nothing to go on with"]
     return after_a_run(code, lambda: _show(reports, common, db, value), reasons if reports else nothing)
 
