@@ -54,7 +54,7 @@ async def test_paths_are_strings_or_paths_everywhere(job: Job, kind: Callable[[P
     options = RunOptions(output=output)
     assert (await api.run(source, db=db, settings=settings, options=options)).exit_code == 0
     assert (await api.resume(db=db, settings=settings, options=options)).exit_code == 0
-    assert await api.resume_all(db=db, settings=settings, options=options) == []
+    assert await api.resume_all(db=db, settings=settings) == []
     assert await api.retry("latest", db=db, settings=settings, options=options) == (0, None)
     assert (await api.estimate(source, settings=settings)).total.records == 1
     assert [line.line async for line, _ in api.route_lines(source, settings=settings)] == [1]

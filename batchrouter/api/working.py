@@ -62,15 +62,17 @@ async def resume(
 async def resume_all(
     *, db: str | Path, settings: Settings, options: RunOptions = RunOptions(), observer: Observer | None = None
 ) -> list[RunReport]:
-    """Go on with every run that stopped, oldest first; the first that stops again ends it."""
+    """Go on with every run that stopped, oldest first; the first that stops again ends it. WrongUsage: an output is given."""
+    if options.output:
+        raise WrongUsage(
+            "-o is the file of one run, not of all that stopped",
+            "`batchrouter export RUN -o FILE` writes each afterwards.",
+        )
     with open_reader(Path(db)):
         pass
     reports = []
     async with open_desk(Path(db), settings, options, observer) as desk:
-        unfinished = await desk.unfinished()
-        for number in unfinished:
-            _number_of(db, str(number), options.output)
-        for number in unfinished:
+        for number in await desk.unfinished():
             report = await desk.finish(await desk.finder.by_number(number))
             reports.append(report)
             if not report.is_complete:

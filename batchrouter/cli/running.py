@@ -90,8 +90,6 @@ def resume(
     """
     from batchrouter import api  # noqa: PLC0415
 
-    if all_runs and options.output:
-        raise click.UsageError("-o is the file of one run: `batchrouter export RUN -o FILE` writes each after --all")
     settings = api.load_settings(common.config, budget=budget)
     db = common.existing_database()
     if not all_runs:

@@ -135,9 +135,8 @@ class Endpoint:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(
-            read_until_eof=True
-        )  # a new parser: half an answer of before is no part of this one
+        # a new parser for each request: half an answer of before is no part of this one
+        protocol.set_response_params(read_until_eof=True)
         departure.begin()
         transport.write(self._head + b"%d\r\n\r\n" % len(body) + body)
         message, content = await protocol.read()

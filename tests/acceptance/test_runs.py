@@ -11,7 +11,7 @@ import pytest
 
 from batchrouter import api
 from batchrouter.assembly.silence import Silent
-from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, InputUnfit, StorageFailed
+from batchrouter.core.errors import ConfigurationError, ExitCode, InputMissing, InputUnfit, StorageFailed, WrongUsage
 from batchrouter.core.options import MaxFailed, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.store.changes import Changes
@@ -373,8 +373,8 @@ async def test_a_resume_and_a_retry_refuse_such_an_output_too(job: Job) -> None:
     job.gateway.reply = lambda _body, _n: problem(401)
     job.prompts("two")
     await job.run()
-    with pytest.raises(InputUnfit):
-        await api.resume_all(db=job.db, settings=settings, options=RunOptions(output=job.input))
+    with pytest.raises(WrongUsage, match="the file of one run"):
+        await api.resume_all(db=job.db, settings=settings, options=RunOptions(output=job.folder / "out.jsonl"))
     assert len(job.gateway.requests) == 2
 
 
