@@ -16,6 +16,9 @@ from batchrouter.core.checks import Expectation
 from batchrouter.core.money import micro_of, nano_of
 from batchrouter.core.pricing import Prices
 
+_ESCAPED = {ord(character): repr(character)[1:-1] for character in map(chr, range(32))}
+"""A mistake is one line, whatever a name in the file has in it."""
+
 Amount = Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Currency = Annotated[str, Field(min_length=3, max_length=8, pattern="^[A-Za-z]+$")]
@@ -242,7 +245,7 @@ class Settings(Section):
     def _names_agree(self) -> Self:
         problems = [*self._tier_problems(), *self._model_problems(), *self._rule_problems()]
         if problems:
-            raise ValueError("\n".join(problems))
+            raise ValueError("\n".join(problem.translate(_ESCAPED) for problem in problems))
         return self
 
     def _tier_problems(self) -> list[str]:

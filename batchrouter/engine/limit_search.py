@@ -98,6 +98,8 @@ class LimitSearch:
 
     def sent(self, at_s: float) -> None:
         """A call leaves."""
+        if self._rate:
+            self._rate.sent(at_s)
         if self._account:
             self._account.sent(self._model, at_s)
 

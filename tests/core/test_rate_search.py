@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import random
 import sys
 from collections import deque
@@ -73,13 +72,21 @@ KINDS = {"a second": lambda rpm: Window(rpm, 1.0), "a minute": lambda rpm: Windo
 class Client:
     """Sends whenever it may, as ``engine.pacing`` does; ``accepted`` and ``refused`` are times of sending."""
 
-    def __init__(self, gateway: Window | Bucket, seed: int, in_flight: int, found_rpm: float | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Window | Bucket | Noisy,
+        seed: int,
+        in_flight: int,
+        found_rpm: float | None = None,
+        latency_s: tuple[float, float] = (0.05, 3.0),
+    ) -> None:
         sys.stdout.write(f"seed {seed}\n")
         self.gateway = gateway
         self.search = RateSearch.from_found(found_rpm, 0.0) if found_rpm else RateSearch()
         self.accepted: list[float] = []
         self.refused: list[float] = []
         self._chance = random.Random(seed)
+        self._latency_s = latency_s
         self._grid = RequestGrid(10**9)
         self._in_flight: list[tuple[float, float, bool]] = []
         self._bound, self._most = in_flight, in_flight if found_rpm else 4
@@ -104,9 +111,13 @@ class Client:
     def _send(self, at_s: float) -> None:
         self._now_s = self._last_s = at_s
         self._grid.take(Turn(at_s))
+        self.search.sent(at_s)
         taken = self.gateway.takes(at_s)
         (self.accepted if taken else self.refused).append(at_s)
-        latency_s = min(3.0, 0.05 + self._chance.expovariate(4)) if taken else 0.02 + self._chance.random() * 0.05
+        least_s, most_s = self._latency_s
+        latency_s = min(most_s, least_s + self._chance.expovariate(12 / most_s))
+        if not taken:
+            latency_s = 0.02 + self._chance.random() * 0.05
         heapq.heappush(self._in_flight, (at_s + latency_s, at_s, taken))
 
     def _end(self, now_s: float, sent_s: float, taken: bool) -> None:
@@ -144,7 +155,7 @@ def test_a_hidden_limit_is_found_and_used(kind: str, rpm: int) -> None:
         if kind != "a minute":  # the burst with which a minute is begun tells of its limit only when it is over
             assert client.used(30, 90) >= 0.85
         assert client.refused_share() <= (0.03 if rpm >= 600 else 0.05)
-        assert client.search.found_rpm == pytest.approx(rpm, rel=0.1)
+        assert client.search.found_rpm == pytest.approx(rpm, rel=0.4 if kind == "a bucket" else 0.1)  # it holds more
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -161,58 +172,83 @@ def test_a_limit_that_changes_is_followed(kind: str, factor: float) -> None:
 @pytest.mark.parametrize("share", [0.005, 0.02, 0.05, 0.1])
 def test_a_share_of_refusals_at_any_pace_is_no_limit(share: float) -> None:
     for seed in range(3):
-        client = Client(Noisy(Window(10**9, 1.0), share), seed, 32)
+        client = Client(Noisy(Window(10**9, 1.0), share, random.Random(seed)), seed, 32)
         client.run(120)
         calls = len(client.accepted) / 120
         sys.stdout.write(f"{calls:.0f} calls a second of about 110 that 32 in flight can make\n")
-        assert calls >= 35
+        assert calls >= 90
         assert client.refused_share() <= share * 1.5
 
 
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.05])
+@pytest.mark.parametrize("rpm", [600, 1_200, 6_000])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_limit_below_noise_is_found(kind: str) -> None:
-    for seed in range(2):
-        client = Client(Noisy(KINDS[kind](6_000), 0.02), seed, 64)
+def test_a_limit_is_found_in_noise(kind: str, rpm: int, share: float) -> None:
+    for seed in range(3):
+        client = Client(Noisy(KINDS[kind](rpm), share, random.Random(seed)), seed, 64)
         client.run(240)
-        assert client.used(150, 240) >= 0.25
-        assert client.refused_share() <= 0.04
+        assert client.used(90, 240) >= 0.8
+        assert client.refused_share() <= share + 0.05
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1])
+def test_answers_that_take_half_a_minute_hide_no_limit_in_noise(share: float) -> None:
+    """A refusal comes at once: for a long while nothing else is known of the calls that were sent with it."""
+    for seed in range(3):
+        gateway = Noisy(Window(1_200, 1.0), share, random.Random(seed))
+        client = Client(gateway, seed, 1_000, found_rpm=1_200, latency_s=(5.0, 30.0))
+        client.run(300)
+        assert client.used(60, 300) >= 0.8
+        assert client.refused_share() <= share + 0.03
 
 
 def test_without_refusals_nothing_is_held_back() -> None:
     search = RateSearch()
     for n in range(1_000):
-        search.answered(n * 0.01, n * 0.01 + 0.5)
+        answered(search, n * 0.01, 0.5)
     assert search.rpm is search.found_rpm is None
 
 
 def refused_after(search: RateSearch, at_s: float, retry_after_s: float = 0.0) -> None:
     """As many refusals in a row as a limit needs to be believed."""
     for n in range(4):
+        search.sent(at_s + n / 100)
         search.refused(at_s + n / 100, at_s + n / 100 + 0.1, retry_after_s)
+
+
+def answered(search: RateSearch, at_s: float, latency_s: float = 0.2) -> None:
+    """A call is sent and answered."""
+    search.sent(at_s)
+    search.answered(at_s, at_s + latency_s)
 
 
 def test_one_refusal_alone_is_no_limit() -> None:
     search = RateSearch()
     for n in range(100):
-        search.answered(n * 0.1, n * 0.1 + 0.2)
+        answered(search, n * 0.1)
+    search.sent(10.0)
     assert not search.refused(10.0, 10.1)
     for n in range(100):
-        search.answered(10.1 + n * 0.1, 10.1 + n * 0.1 + 0.2)
+        answered(search, 10.1 + n * 0.1)
     assert search.rpm is None
 
 
 def test_refusals_of_calls_from_before_a_cut_do_not_cut_again() -> None:
     search = RateSearch()
     for n in range(100):
-        search.answered(n * 0.1, n * 0.1 + 0.2)
+        answered(search, n * 0.1)
     refused_after(search, 10.0)
-    search.answered(11.0, 11.2)
+    answered(search, 11.0)
     assert search.rpm == pytest.approx(600 * 0.8, rel=0.1)
     before = search.rpm
     assert not search.refused(11.1, 13.0)
     assert search.rpm == before
-    assert not search.refused(12.5, 13.1)
-    assert search.rpm < before
+    for n in range(15):  # every other one is refused
+        sent_s = 13.0 + n * 0.1
+        search.sent(sent_s)
+        if n % 2:
+            assert not search.refused(sent_s, sent_s + 0.05)
+    assert search.rpm == pytest.approx(300, rel=0.3)
 
 
 def test_a_search_begins_below_what_was_found_and_grows_by_its_own_rules() -> None:
@@ -220,11 +256,21 @@ def test_a_search_begins_below_what_was_found_and_grows_by_its_own_rules() -> No
     assert search.rpm == pytest.approx(1_080)
     assert search.found_rpm == 1_200
     paces = []
-    for n in range(600):
-        search.answered(100.0 + n * 0.1, 100.2 + n * 0.1)
-        paces.append(search.rpm)
-    assert paces[150] <= 1_200 <= paces[250]
-    assert paces[-1] >= 2_400
+    now_s = 100.0
+    while now_s < 160:
+        answered(search, now_s)
+        paces.append((now_s, search.rpm))
+        now_s += 60 / search.rpm
+    assert all(rpm <= 1_200 for at_s, rpm in paces if at_s < 119)
+    assert all(rpm >= 1_200 for at_s, rpm in paces if at_s > 121)
+    assert paces[-1][1] >= 2_400
+
+
+def test_a_pace_that_is_not_used_grows_no_further() -> None:
+    search = RateSearch.from_found(600, 0.0)
+    for n in range(36_000):
+        answered(search, n * 0.1)
+    assert search.rpm == pytest.approx(1_200, rel=0.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -251,9 +297,9 @@ def test_a_finding_that_is_out_of_date_is_corrected(kind: str, factor: float) ->
 def test_the_gateways_word_tells_that_its_limit_is_of_a_minute() -> None:
     search = RateSearch()
     for n in range(1_200):
-        search.answered(n * 0.005, n * 0.005 + 0.1)
+        answered(search, n * 0.005, 0.1)
     refused_after(search, 6.0, retry_after_s=54.0)
-    search.answered(60.2, 60.4)
+    answered(search, 60.2)
     assert search.found_rpm == 1_200
 
 
@@ -269,6 +315,5 @@ def test_what_others_used_up_before_is_no_limit(found_rpm: float | None) -> None
 def test_a_night_without_a_refusal_is_not_too_long_for_the_curve() -> None:
     search = RateSearch.from_found(600, 0.0)
     for hour in range(1, 24):
-        search.answered(hour * 3600.0 - 1, hour * 3600.0)
-    assert search.rpm is not None
-    assert 1e9 < search.rpm < math.inf
+        answered(search, hour * 3600.0)
+    assert search.rpm == 600

@@ -36,6 +36,7 @@ def test_an_unknown_limit_is_met_slowly_and_the_pace_is_kept_to_it() -> None:
                 await leave(pacing)
                 sent.append(clock.monotonic_s())
                 sent_s = sent[-1]
+                search.sent(sent_s)
                 is_too_much = sum(at > sent_s - 1 for at in sent) > 40
                 await asyncio.sleep(0.1)
                 if not is_too_much:
