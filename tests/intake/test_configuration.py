@@ -169,12 +169,6 @@ def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path: Path, text: str, pro
     assert not holds_key(message)
 
 
-@pytest.mark.parametrize("key", ["routing.llm_model", "model.a.gateway"])
-def test_a_mistake_is_one_line_whatever_a_name_has_in_it(tmp_path: Path, key: str) -> None:
-    table, _, name = key.rpartition(".")
-    first, *mistakes = refused(tmp_path, f'[{table}]\n{name} = """two\nlines\x1b"""'.replace("\x1b", "\\u001b")).split(
-        "\n"
-    )
-    assert first.endswith(":")
-    assert all(line.startswith("  ") and line.isprintable() and ": " in line for line in mistakes)
-    assert any("two\\nlines\\x1b" in line for line in mistakes)
+def test_a_mistake_is_one_line_whatever_a_name_has_in_it(tmp_path: Path) -> None:
+    message = refused(tmp_path, '[routing]\nllm_model = "two\\nlines\\u001b"')
+    assert message.split("\n")[1:] == ['  routing.llm_model: no table [model."two\\nlines\\x1b"] with its prices']
