@@ -1,12 +1,16 @@
 """Finding how many calls in flight are worth while: more of them as long as more answers come, fewer when a gateway chokes.
 
 By Little's law the calls in flight divided by their mean latency are the answers a second, so latencies tell whether a
-step upwards brought anything. All times are seconds of one monotonic clock.
+step upwards brought anything. Which failures are those of a gateway that has too much to do, and which come however few
+calls are in flight, the log of calls tells (``core.refusals``). All times are seconds of one monotonic clock.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+
+from batchrouter.core.refusals import CallLog
 
 FIRST = 4
 UNQUESTIONED = 32
@@ -16,7 +20,8 @@ GAIN_LEAST = 1.15
 ROUNDS = 2
 """So many answers for each call in flight are looked at before the next step."""
 ROUNDS_AT_REST = 16
-CHOKED = 0.7
+BELOW_LIMIT, CHOKED = 0.9, 0.7
+"""What is left of the calls in flight where a few of them choke the gateway, and where it fails all of a sudden."""
 
 
 @dataclass(slots=True)
@@ -32,9 +37,13 @@ class ConcurrencySearch:
     _answers: int = 0
     _full: int = 0
     _latency_s: float = 0.0
+    _log: CallLog = field(default_factory=CallLog)
+    _limit: float = math.inf
+    _cut_at_s: float = -math.inf
 
     def __post_init__(self) -> None:
         self.size = min(self.size, self.most)
+        self._log.paced(self.size, -math.inf)
 
     @classmethod
     def from_found(cls, found: int, most: int) -> ConcurrencySearch:
@@ -48,6 +57,10 @@ class ConcurrencySearch:
         """The calls in flight that are worth while; None: more may be."""
         return self.size if self._rounds == ROUNDS_AT_REST else None
 
+    def sent(self, at_s: float) -> None:
+        """A call leaves."""
+        self._log.sent(at_s)
+
     def answered(self, sent_s: float, now_s: float, *, is_full: bool) -> None:
         """A call that was sent then was answered; ``is_full``: the calls in flight were as many as allowed."""
         if sent_s < self._since_s:
@@ -59,10 +72,21 @@ class ConcurrencySearch:
             self._look_back(now_s)
 
     def choked(self, sent_s: float, now_s: float) -> None:
-        """A call that was sent then came to nothing because the gateway has too much to do."""
-        if sent_s >= self._since_s:
-            self._begin(max(1, int(self.size * CHOKED)), now_s)
-            self._best_size, self._best_rate, self._rounds = self.size, 0.0, ROUNDS_AT_REST
+        """A call that was sent then came to nothing, maybe because the gateway has too much to do."""
+        self._log.refused(sent_s)
+        if sent_s < self._cut_at_s:
+            return
+        if self._log.surge(sent_s):
+            self._cut(self.size * CHOKED, now_s)
+            self._log.begin_anew(now_s)
+        elif limit := self._log.likely_limit(self._cut_at_s, min(self._limit, self.size), now_s):
+            self._limit = limit
+            self._cut(limit * BELOW_LIMIT, now_s)
+
+    def _cut(self, size: float, now_s: float) -> None:
+        self._cut_at_s = now_s
+        self._begin(max(1, int(size)), now_s)
+        self._best_size, self._best_rate, self._rounds = self.size, 0.0, ROUNDS_AT_REST
 
     def _look_back(self, now_s: float) -> None:
         rate = self.size * self._answers / max(self._latency_s, 1e-9)
@@ -79,4 +103,5 @@ class ConcurrencySearch:
 
     def _begin(self, size: int, now_s: float) -> None:
         self.size, self._since_s = size, now_s
+        self._log.paced(size, now_s)
         self._answers, self._full, self._latency_s = 0, 0, 0.0

@@ -125,7 +125,7 @@ class CallLog:
             first_s = self._sent[place - calls]
             if first_s <= self._since_s:
                 return None
-            refused = min(calls, len(self._refused) - bisect_left(self._refused, first_s))
+            refused = bisect_right(self._refused, sent_s) - bisect_left(self._refused, first_s)
             noise = self._noise_before(first_s)
             share = refused / calls
             if share < SURGE_SHARE + noise * (1 - SURGE_SHARE):

@@ -100,6 +100,8 @@ class LimitSearch:
         """A call leaves."""
         if self._rate:
             self._rate.sent(at_s)
+        if self._concurrency:
+            self._concurrency.sent(at_s)
         if self._account:
             self._account.sent(self._model, at_s)
 

@@ -87,7 +87,11 @@ def test_tokens_that_were_configured_are_not_overruled() -> None:
 def test_a_choking_gateway_gets_fewer_calls_at_once() -> None:
     async def main() -> None:
         pacing, search = searching()
-        search.choked(LoopClock().monotonic_s())
+        now_s = LoopClock().monotonic_s()
+        for n in range(4):
+            search.sent(now_s - 0.1 + n / 100)
+        for n in range(4):
+            search.choked(now_s - 0.1 + n / 100)
         assert pacing.place.size == 2
 
     in_virtual_time(main)
