@@ -5,7 +5,8 @@
 
 The configuration names neither rpm, tpm nor concurrency; the gateway (``limited_server.py``) enforces its limit without
 a word of it, or with headers where the case says so. ``used`` counts from 30 s after the first call on (from 90 s where
-the limit is of a minute only: the burst that begins it tells nothing until it is over), and after a change from 60 s
+the limit is of a minute only: the burst that begins it tells nothing until it is over; and where answers take seconds, so
+that the calls in flight grow slowly), and after a change from 60 s
 after it (150 s). No record may fail.
 """
 
@@ -37,6 +38,8 @@ class Case:
     spans_s: Sequence[int] = (1,)
     change_factor: float | None = None
     noise: float = 0.0
+    unavailable: float = 0.0
+    is_slow: bool = False
     announces: bool = False
     models: int = 1
     one_account: bool = False
@@ -54,7 +57,7 @@ class Case:
     @property
     def settles_s(self) -> float:
         """How long the search is given."""
-        return 30 if 1 in self.spans_s or self.announces else 90
+        return 30 if (1 in self.spans_s or self.announces) and not self.is_slow else 90
 
     @property
     def follows_s(self) -> float:
@@ -65,6 +68,8 @@ class Case:
         """The gateway's command line."""
         arguments = ["--limits", json.dumps({"": {"rpm": self.rpm}}), "--window-s", *map(str, self.spans_s)]
         arguments += ["--announce", "headers" if self.announces else "nothing", "--noise", str(self.noise)]
+        arguments += ["--unavailable", str(self.unavailable)]
+        arguments += ["--latency-ms", "1000", "8000"] if self.is_slow else []
         if self.change_factor:
             arguments += ["--change-at-s", str(CHANGE_AT_S), "--change-factor", str(self.change_factor)]
         if self.one_account:
@@ -91,6 +96,7 @@ CASES = (
     Case("1,200/min, then twice as much", 1_200, 6_000, change_factor=2.0),
     Case("1,200/min and 2 % refused at any pace", 1_200, 3_600, noise=0.02),
     Case("6,000/min over a second", 6_000, 15_000),
+    Case("6,000/min, answers take 1 to 8 s, 1 % are a 503", 6_000, 15_000, unavailable=0.01, is_slow=True),
 )
 
 

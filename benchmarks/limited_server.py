@@ -140,6 +140,10 @@ class LimitedGateway:
             told[f"x-ratelimit-reset-{window.kind}"] = f"{max(0, math.ceil(full_s * 1000))}ms"
         return told
 
+    def is_unavailable(self) -> bool:
+        """Whether this call, which counts, is not answered."""
+        return self.chance.random() < self.options.unavailable
+
     def latency_s(self) -> float:
         """From the least up to the most, with a heavy tail."""
         least, most = self.options.latency_ms
@@ -192,7 +196,10 @@ class LimitedConnection(RawConnection):
                 headers |= {"retry-after": f"{math.ceil(wait_s)}", "retry-after-ms": f"{math.ceil(wait_s * 1000)}"}
             self.send(refusal(window, headers))
             return
-        completion = http_answer(completed(model, prompt, answer), headers=headers)
+        if self._gateway.is_unavailable():
+            completion = http_answer({"error": {"message": "overloaded"}}, status="503 Service Unavailable")
+        else:
+            completion = http_answer(completed(model, prompt, answer), headers=headers)
         asyncio.get_running_loop().call_later(self._gateway.latency_s(), self.send, completion)
 
 
@@ -259,6 +266,7 @@ def main() -> None:
     parser.add_argument("--change-at-s", type=float)
     parser.add_argument("--change-factor", type=float, default=1.0)
     parser.add_argument("--noise", type=float, default=0.0, help="the share of calls that is refused at any pace")
+    parser.add_argument("--unavailable", type=float, default=0.0, help="the share of calls that gets a 503, late")
     parser.add_argument("--latency-ms", type=float, nargs=2, default=[50, 800], metavar=("LEAST", "MOST"))
     parser.add_argument("--answer-tokens", type=float, nargs=2, default=[20, 800], metavar=("LEAST", "MOST"))
     parser.add_argument("--seed", type=int, default=0)

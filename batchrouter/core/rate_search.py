@@ -23,6 +23,7 @@ DOUBLINGS_MOST = 40.0
 MINUTE_FACTOR = 3.0
 """A limit of a minute shows late that it was met, so beyond it all goes so many times slower."""
 SETTLE_S = 1.0
+LOOK_EVERY_S = 0.1
 RPM_LEAST = 1.0
 ALL_REFUSED = 0.8
 """Where so many are refused, a slower pace would not help at once."""
@@ -39,6 +40,7 @@ class RateSearch:
     _ceiling_rpm: float = 0.0
     _cut_rpm: float = 0.0
     _cut_at_s: float = -math.inf
+    _looked_at_s: float = -math.inf
     _surge_since_s: float | None = None
     _refusing_since_s: float | None = None
     _first_refused_s: float = 0.0
@@ -99,8 +101,11 @@ class RateSearch:
     def _look_for_limit(self, now_s: float) -> None:
         """A few of many calls are refused: by a limit, or by noise."""
         self._surge_since_s = None
+        if now_s < max(self._cut_at_s + SETTLE_S, self._looked_at_s + LOOK_EVERY_S):
+            return
+        self._looked_at_s = now_s
         limit_rpm = self._log.likely_limit(self._cut_at_s, self._ceiling_rpm, now_s)
-        if limit_rpm is not None and now_s >= self._cut_at_s + SETTLE_S:
+        if limit_rpm is not None:
             self._cut(limit_rpm, limit_rpm * CUT, now_s)
 
     def _follow_surge(self, rpm: float, surge: Surge, now_s: float) -> None:

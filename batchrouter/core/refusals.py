@@ -1,4 +1,4 @@
-"""Which refusals are a limit's, and which come at any pace: the calls of the last minute, and what of them was refused.
+"""Which refusals are a limit's, and which come at any pace: the last calls, and what of them was refused.
 
 Beyond a limit L a pace r is refused the share 1 - L / r; a gateway that refuses a share of all calls whatever the pace
 (noise) does it below the limit as well. All times are seconds of one monotonic clock, paces are requests/min.
@@ -7,6 +7,7 @@ Beyond a limit L a pace r is refused the share 1 - L / r; a gateway that refuses
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 WINDOW_S = 60.0
 KEPT_S = 2 * WINDOW_S
-SWEPT_EVERY = 4_096
+CALLS_MOST, SWEPT_EVERY = 1 << 17, 1 << 12
 LATELY_S, FEW_CALLS = 1.0, 10
 """How long what is sent is measured, and how many calls that takes at least."""
 USUAL_NOISE, USUAL_NOISE_CALLS = 0.002, 40.0
@@ -54,10 +55,10 @@ class Surge(NamedTuple):
 
 @dataclass(slots=True)
 class CallLog:
-    """The calls of the last two minutes in the order in which they were sent."""
+    """The calls of the last two minutes, and not too many, in the order in which they were sent."""
 
-    _sent: list[float] = field(default_factory=list)
-    _refused: list[float] = field(default_factory=list)
+    _sent: array[float] = field(default_factory=lambda: array("d"))
+    _refused: array[float] = field(default_factory=lambda: array("d"))
     _paces: list[tuple[float, float]] = field(default_factory=list)
     _since_s: float = -math.inf
 
@@ -181,13 +182,15 @@ class CallLog:
 
     def _sweep(self, now_s: float) -> None:
         until_s = now_s - KEPT_S
+        if len(self._sent) > CALLS_MOST:
+            until_s = max(until_s, self._sent[-CALLS_MOST])
         del self._sent[: bisect_right(self._sent, until_s)]
         del self._refused[: bisect_right(self._refused, until_s)]
         while len(self._paces) > 1 and self._paces[1][0] <= until_s:
             del self._paces[0]
 
 
-def _within(times: list[float], after_s: float, until_s: float) -> int:
+def _within(times: array[float], after_s: float, until_s: float) -> int:
     return max(0, bisect_right(times, until_s) - bisect_right(times, after_s))
 
 

@@ -115,3 +115,11 @@ def test_a_night_of_calls_is_not_kept() -> None:
             log.paced(500 + n % 100, n * 0.1)
     assert log.accepted(0.0, 9_000.0) == 0
     assert log.accepted(9_940.0, 10_000.0) == pytest.approx(588, abs=2)
+
+
+def test_of_more_calls_than_are_kept_the_last_ones_are_known() -> None:
+    log = CallLog()
+    for n in range(200_000):
+        log.sent(n * 0.0001)
+    assert log.accepted(0.0, 5.0) == 0
+    assert log.accepted(10.0, 20.0) == pytest.approx(100_000, abs=2)
