@@ -13,7 +13,8 @@ from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
 from batchrouter.core.rate_search import RateSearch
 from batchrouter.core.records import Decision, RequestText
-from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import ModelSettings
 from batchrouter.engine.account import Account
 from batchrouter.engine.asking import Asking
 from batchrouter.engine.calling import Calling
