@@ -27,7 +27,7 @@ from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.model import ModelState
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.pipeline import IntakePlan, Pipeline
-from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.retry_gate import RetryGate
 from batchrouter.engine.reusing import Reuse
 from batchrouter.engine.settling import Settling
 from batchrouter.engine.watching import GatewayWatch
