@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from batchrouter.core.errors import ConfigurationError
-from batchrouter.core.settings import GatewaySettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import GatewaySettings
 from batchrouter.intake.configuration import overridden
 
 DEMO_PATIENCE_S = 60.0

@@ -13,7 +13,8 @@ from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
 from batchrouter.core.rate_search import RateSearch
 from batchrouter.core.records import Decision, RequestText
-from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import ModelSettings
 from batchrouter.engine.account import Account
 from batchrouter.engine.asking import Asking
 from batchrouter.engine.calling import Calling
@@ -26,7 +27,7 @@ from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.model import ModelState
 from batchrouter.engine.pacing import Pacing
 from batchrouter.engine.pipeline import IntakePlan, Pipeline
-from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.retry_gate import RetryGate
 from batchrouter.engine.reusing import Reuse
 from batchrouter.engine.settling import Settling
 from batchrouter.engine.watching import GatewayWatch

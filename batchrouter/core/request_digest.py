@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from batchrouter.core.settings import ModelSettings
+from batchrouter.core.tables import ModelSettings
 
 DIGEST_BYTES = 16
 

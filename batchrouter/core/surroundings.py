@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from batchrouter.core.findings import Finding
-from batchrouter.core.settings import FOUND_CONCURRENCY_MOST, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import FOUND_CONCURRENCY_MOST
 
 DESCRIPTORS_BESIDE = 64
 """For the database, the input, the logs and the rest."""

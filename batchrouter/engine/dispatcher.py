@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import ErrorClass
-from batchrouter.core.settings import TierSettings
+from batchrouter.core.tables import TierSettings
 from batchrouter.engine.calling import Calling, Made, NotMade, Reservation
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane

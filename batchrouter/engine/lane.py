@@ -7,13 +7,12 @@ bounded. A record that finds no room is let go and found again in its row when t
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 from collections import deque
 from collections.abc import Callable
 
 from batchrouter.core.quota import RETRY_COST
-from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.retries import Retries
+from batchrouter.engine.retry_gate import RetryGate
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Clock, Job, Ledger, Purpose
 
@@ -47,13 +46,11 @@ class TierLane:
         self._rows_wait = False
         self._gate = gate
         self._ledger = ledger
-        self._clock = clock
         self._stop = stop
         self._up_to_line = up_to_line
         self._page: deque[Job] = deque()
         self._arrived: deque[Job] = deque()
-        self._retries: list[tuple[float, int, Job]] = []
-        self._order = itertools.count()
+        self._retries = Retries(clock, self.wake)
         self._claimed: set[int] = set()
         self._claimed_while_fetching: set[int] | None = None
         self._cursor = 0
@@ -64,8 +61,6 @@ class TierLane:
         self._dry = False
         self._fetching = asyncio.Lock()
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due_s = 0.0
         self._closed = False
         self._aside: set[int] = set()
         self._misses = 0
@@ -79,7 +74,7 @@ class TierLane:
         Whoever finds one lets the next worker look, so that one event does not wake hundreds for a single job.
         """
         while not self._is_over:
-            if job := self._due_retry() or self._record_from_below() or self._row():
+            if job := self._retries.due(self._gate.lets_through) or self._record_from_below() or self._row():
                 self.wake()
                 return job
             if self._wants_rows:
@@ -106,18 +101,6 @@ class TierLane:
         if self._dry or self._rows_wait or (self._is_second_pass and len(self._retries) > WAITING_MOST):
             return False
         return len(self._page) <= PAGE_RECORDS // 2
-
-    def _due_retry(self) -> Job | None:
-        if not self._retries:
-            return None
-        due_s, _, job = self._retries[0]
-        if due_s > self._clock.monotonic_s():
-            self._timer_at(due_s)
-            return None
-        if not self._gate.lets_through(job):
-            return None
-        heapq.heappop(self._retries)
-        return job
 
     async def _fetch(self) -> None:
         """Claim the next page. A row that was worked on while the page was read may look queued: it is left out.
@@ -159,7 +142,7 @@ class TierLane:
         self._claimed.add(job.line)
         if self._is_second_pass and job.history.attempts:
             job.retry_cost = RETRY_COST
-            heapq.heappush(self._retries, (self._clock.monotonic_s(), next(self._order), job))
+            self._retries.add(job, 0.0)
         else:
             self._page.append(job)
 
@@ -172,18 +155,6 @@ class TierLane:
             if not woken.cancelled():
                 self.wake()
             raise
-
-    def _timer_at(self, due_s: float) -> None:
-        if self._timer and self._timer_due_s <= due_s:
-            return
-        if self._timer:
-            self._timer.cancel()
-        wait_s = max(0.0, due_s - self._clock.monotonic_s())
-        self._timer, self._timer_due_s = asyncio.get_running_loop().call_later(wait_s, self._time_is_up), due_s
-
-    def _time_is_up(self) -> None:
-        self._timer = None
-        self.wake()
 
     def wake(self) -> None:
         """Let a waiting worker look again, all of them when there is nothing more to come."""
@@ -224,8 +195,7 @@ class TierLane:
             self.release(job)
             return
         if len(self._retries) < WAITING_MOST:
-            due_s = self._clock.monotonic_s() + delay_s
-            heapq.heappush(self._retries, (due_s, next(self._order), job))
+            self._retries.add(job, delay_s)
         else:
             self.release(job)
             self._find_again(job)
@@ -258,11 +228,10 @@ class TierLane:
 
     def _park(self) -> None:
         self._parked = True
-        waiting = (*self._page, *self._arrived, *(job for _, _, job in self._retries))
+        waiting = (*self._page, *self._arrived, *self._retries.take_all())
         self._claimed.difference_update(job.line for job in waiting)
         self._page.clear()
         self._arrived.clear()
-        self._retries.clear()
         for job in waiting:
             if self._let_go:
                 self._let_go(job)
@@ -319,8 +288,7 @@ class TierLane:
     def close(self) -> None:
         """Send the workers home."""
         self._closed = True
-        if self._timer:
-            self._timer.cancel()
+        self._retries.close()
         self.wake()
 
     @property

@@ -9,7 +9,7 @@ from batchrouter.core.health import OutageBreaker
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.pricing import Prices, worst_case_nano
 from batchrouter.core.retry import NO_ANSWER, RETRY_AFTER_MOST_S
-from batchrouter.core.settings import ModelSettings
+from batchrouter.core.tables import ModelSettings
 from batchrouter.core.tokens import most_input_tokens, typical_input_tokens
 from batchrouter.engine.limit_search import LimitSearch
 from batchrouter.engine.pacing import Pacing

@@ -16,7 +16,7 @@ from batchrouter.engine.context import RunContext
 from batchrouter.engine.deciding import Deciding
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
-from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.retry_gate import RetryGate
 from batchrouter.engine.settling import Settling
 from batchrouter.ports import RunEnd, Source
 

@@ -14,7 +14,7 @@ from batchrouter.engine.calling import Made
 from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.engine.model import ModelState
-from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.retry_gate import RetryGate
 from batchrouter.engine.reusing import Reuse
 from batchrouter.engine.settlement import Settlement, check_of, failure, nothing_said, settle
 from batchrouter.engine.watching import GatewayWatch, hint_of

@@ -18,7 +18,8 @@ import orjson
 
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.outcome import ErrorClass, Outcome
-from batchrouter.core.settings import ModelSettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import ModelSettings
 from batchrouter.gateway.deadline import Deadlines
 from batchrouter.gateway.decoding import decode
 from batchrouter.gateway.encoding import encode

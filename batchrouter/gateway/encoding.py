@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import orjson
 
-from batchrouter.core.settings import OUTPUT_CAPS, ModelSettings
+from batchrouter.core.tables import OUTPUT_CAPS, ModelSettings
 from batchrouter.ports import Call
 
 _OTHER_CAP = {OUTPUT_CAPS[0]: OUTPUT_CAPS[1].encode(), OUTPUT_CAPS[1]: OUTPUT_CAPS[0].encode()}

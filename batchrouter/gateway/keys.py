@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from batchrouter.core.errors import ConfigurationError
-from batchrouter.core.settings import GatewaySettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import GatewaySettings
 
 
 def read_keys(settings: Settings, environ: Mapping[str, str]) -> dict[str, str | None]:

@@ -10,8 +10,9 @@ import orjson
 
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.findings import Finding
-from batchrouter.core.settings import GatewaySettings, Settings
+from batchrouter.core.settings import Settings
 from batchrouter.core.surroundings import clock_finding
+from batchrouter.core.tables import GatewaySettings
 from batchrouter.core.version import VERSION
 from batchrouter.gateway.exchange import bounded
 from batchrouter.gateway.failures import kind

@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from batchrouter.core.errors import ConfigurationError
-from batchrouter.core.settings import GatewaySettings
+from batchrouter.core.tables import GatewaySettings
 
 CONNECT_S = 30.0
 _CHAT = "/chat/completions"

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from batchrouter.core.checks import regex_problem
 from batchrouter.core.errors import ConfigurationError, InputMissing
-from batchrouter.core.settings import DEFAULT_GATEWAY, GatewaySettings, RunSettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import DEFAULT_GATEWAY, GatewaySettings, RunSettings
 from batchrouter.intake.mistakes import mistakes_of
 from batchrouter.intake.request_defaults import request_problems
 from batchrouter.intake.schema_files import with_schemas

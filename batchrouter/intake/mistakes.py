@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from batchrouter.core import settings as tables
+from batchrouter.core import tables
 from batchrouter.core.checks import Expectation
+from batchrouter.core.settings import Settings
 from batchrouter.intake.suggestions import did_you_mean
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -66,7 +67,7 @@ def _known_keys(table: tuple[int | str, ...]) -> list[str]:
     """The keys that a table may have."""
     match table:
         case ():
-            model: type[BaseModel] = tables.Settings
+            model: type[BaseModel] = Settings
         case ("gateway", *_):
             model = tables.GatewaySettings
         case ("tier", *_):

@@ -11,7 +11,8 @@ from batchrouter.core.counting import counted
 from batchrouter.core.money import format_amount
 from batchrouter.core.pricing import Usage, cost_nano
 from batchrouter.core.records import Decision, Record, Rejection
-from batchrouter.core.settings import Settings, TierSettings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import TierSettings
 from batchrouter.core.tokens import TIER_NAME_TOKENS, TYPICAL_OUTPUT_TOKENS, typical_input_tokens
 from batchrouter.ports import Classification
 from batchrouter.reporting.terminal import duration

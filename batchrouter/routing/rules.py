@@ -12,7 +12,8 @@ import re
 from batchrouter.core.checks import regex_problem
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.records import Decision, RequestText
-from batchrouter.core.settings import RuleSettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import RuleSettings
 from batchrouter.routing.words import Keywords, named, normalized, word_count
 
 COMPLEX_WORDS = ("analyse", "analyze", "detailed", "compare", "refactor", "architecture", "design", "debug")

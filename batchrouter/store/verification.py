@@ -13,7 +13,8 @@ from batchrouter.core.options import MaxFailed
 from batchrouter.core.outcome import ErrorClass, Outcome
 from batchrouter.core.pricing import Usage, cost_nano, worst_case_nano
 from batchrouter.core.run_end import exit_code
-from batchrouter.core.settings import Settings, TierSettings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import TierSettings
 from batchrouter.core.tokens import TIER_NAME_TOKENS, VERDICT_TOKENS, most_input_tokens
 from batchrouter.core.version import VERSION
 from batchrouter.store.examining import CLOCK_ADVICE, UNREADABLE, finding, reading_as_of_now

@@ -11,7 +11,7 @@ from batchrouter.core.errors import ExitCode
 from batchrouter.core.quota import RETRY_COST, RetryQuota
 from batchrouter.engine import lane as lanes
 from batchrouter.engine.lane import TierLane
-from batchrouter.engine.retrying import RetryGate
+from batchrouter.engine.retry_gate import RetryGate
 from batchrouter.engine.stopping import Stop
 from batchrouter.ports import Job, RunEnd
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from batchrouter.assembly.carried import fixed_settings, stored_settings
 from batchrouter.core.errors import ConfigurationError
 from batchrouter.core.options import InputOptions
-from batchrouter.core.settings import (
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import (
     GatewaySettings,
     ModelSettings,
     RoutingSettings,
     RuleSettings,
     RunSettings,
-    Settings,
     TaskSettings,
     TierSettings,
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchrouter.core.options import InputOptions
 from batchrouter.core.records import Record, Rejection
-from batchrouter.core.settings import ModelSettings
+from batchrouter.core.tables import ModelSettings
 from batchrouter.gateway.encoding import encode
 from batchrouter.intake.configuration import default_settings
 from batchrouter.intake.lines import Line, line_digest

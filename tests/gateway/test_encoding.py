@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from batchrouter.core.settings import ModelSettings
+from batchrouter.core.tables import ModelSettings
 from batchrouter.gateway.encoding import encode
 from batchrouter.ports import Call
 

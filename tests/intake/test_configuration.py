@@ -9,7 +9,8 @@ import pytest
 
 from batchrouter.core.errors import ConfigurationError, InputMissing
 from batchrouter.core.options import InputOptions
-from batchrouter.core.settings import GatewaySettings, Settings
+from batchrouter.core.settings import Settings
+from batchrouter.core.tables import GatewaySettings
 from batchrouter.intake.configuration import TEMPLATES, configuration_template, default_settings, load, overridden
 from batchrouter.intake.parser import LineParser
 from tests.canary import CANARY, holds_key
