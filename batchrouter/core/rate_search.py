@@ -134,7 +134,7 @@ class RateSearch:
             ceiling_rpm = max(self._log.accepted_pace(self._first_refused_s), self._log.accepted_pace(since_s))
         if self.rpm is not None:
             ceiling_rpm = min(ceiling_rpm, self.rpm)
-        self._cut(max(RPM_LEAST, ceiling_rpm), ceiling_rpm * CUT_AT_FIRST, now_s)
+        self._cut(ceiling_rpm, ceiling_rpm * CUT_AT_FIRST, now_s)
 
     def _tells_of_a_limit(self, accepted: int, since_s: float, *, lasted_long: bool) -> bool:
         """Whether the calls accepted before refusals were all that a limit gives; not where they began with the first calls."""
@@ -143,7 +143,7 @@ class RateSearch:
         return accepted > 0 and (self.rpm is not None or since_s - self._first_sent_s >= 1.0)
 
     def _cut(self, ceiling_rpm: float, rpm: float, now_s: float) -> None:
-        self._ceiling_rpm, self._cut_rpm, self._cut_at_s = ceiling_rpm, max(RPM_LEAST, rpm), now_s
+        self._ceiling_rpm, self._cut_rpm, self._cut_at_s = max(RPM_LEAST, ceiling_rpm), max(RPM_LEAST, rpm), now_s
         self._surge_since_s = None
         self._set(self._cut_rpm, now_s)
 

@@ -126,7 +126,7 @@ class CallLog:
             first_s = self._sent[place - calls]
             if first_s <= self._since_s:
                 return None
-            refused = bisect_right(self._refused, sent_s) - bisect_left(self._refused, first_s)
+            refused = min(calls, bisect_right(self._refused, sent_s) - bisect_left(self._refused, first_s))
             noise = self._noise_before(first_s)
             share = refused / calls
             if share < SURGE_SHARE + noise * (1 - SURGE_SHARE):
@@ -146,10 +146,13 @@ class CallLog:
         Each time a pace grows past ``known_rpm``, where the limit seems to be, it must show itself anew: what was refused
         before tells of the noise only, and only below that.
         """
+        since = self._paced(since_s, now_s)
+        if not since:
+            return None
         pace = self._paces[-1][1]
-        paced = [self._known_noise(since_s, known_rpm, now_s), *self._paced(since_s, now_s)]
+        paced = [self._known_noise(since_s, known_rpm, now_s), *since]
         best, limit = _explained(paced, math.inf, _noise_of(paced)), None
-        candidate = FURTHEST_BELOW * min(each.rpm for each in paced if each.rpm)
+        candidate = FURTHEST_BELOW * min(each.rpm for each in since)
         while candidate < pace:
             noise = _noise_of([each for each in paced if each.rpm <= candidate])
             needed = LIMIT_EVIDENCE if candidate >= EXPECTED * known_rpm else CHANGE_EVIDENCE
@@ -174,7 +177,8 @@ class CallLog:
                 calls, refused = steps.get(step, (0, 0))
                 start_s = max(since_s, after_s)
                 sent = _within(self._sent, start_s, until_s)
-                steps[step] = calls + sent, refused + min(sent, _within(self._refused, start_s, until_s))
+                if sent:
+                    steps[step] = calls + sent, refused + min(sent, _within(self._refused, start_s, until_s))
             until_s = min(until_s, since_s)
             if since_s <= after_s:
                 break
