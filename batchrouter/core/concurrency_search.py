@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from batchrouter.core.refusals import CallLog
+from batchrouter.core.refusals import RefusalLog
 
 FIRST = 4
 UNQUESTIONED = 32
@@ -37,7 +37,7 @@ class ConcurrencySearch:
     _answers: int = 0
     _full: int = 0
     _latency_s: float = 0.0
-    _log: CallLog = field(default_factory=CallLog)
+    _log: RefusalLog = field(default_factory=RefusalLog)
     _limit: float = math.inf
     _cut_at_s: float = -math.inf
 
@@ -73,14 +73,13 @@ class ConcurrencySearch:
 
     def choked(self, sent_s: float, now_s: float) -> None:
         """A call that was sent then came to nothing, maybe because the gateway has too much to do."""
-        self._log.refused(sent_s)
-        if sent_s < self._cut_at_s:
+        if not self._log.refused(sent_s) or sent_s < self._cut_at_s:
             return
         if self._log.surge(sent_s):
             self._cut(self.size * CHOKED, now_s)
             self._log.begin_anew(now_s)
-        elif limit := self._log.likely_limit(self._cut_at_s, min(self._limit, self.size), now_s):
-            self._limit = limit
+        elif limit := self._log.likely_limit(self._cut_at_s, min(self._limit, self.size), sent_s):
+            self._limit = max(1.0, limit)
             self._cut(limit * BELOW_LIMIT, now_s)
 
     def _cut(self, size: float, now_s: float) -> None:
@@ -103,5 +102,7 @@ class ConcurrencySearch:
 
     def _begin(self, size: int, now_s: float) -> None:
         self.size, self._since_s = size, now_s
+        if size > self._limit:
+            self._limit = math.inf
         self._log.paced(size, now_s)
         self._answers, self._full, self._latency_s = 0, 0, 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from batchrouter.core.refusals import FEW_CALLS, WINDOW_S, CallLog, Surge
+from batchrouter.core.refusals import FEW_CALLS, NEAR, WINDOW_S, RefusalLog, Surge
 
 LONG_SILENCE_S = 3.0
 """A limit that refuses for longer than this counts over a minute, not over a second."""
@@ -22,8 +22,9 @@ DOUBLINGS_MOST = 40.0
 """By then nothing is held back any more; a night without a refusal would double it beyond all numbers."""
 MINUTE_FACTOR = 3.0
 """A limit of a minute shows late that it was met, so beyond it all goes so many times slower."""
+GROWTH_CALLS = 60
+"""So many calls at least are made between two refusals of a limit that stays the same."""
 SETTLE_S = 1.0
-LOOK_EVERY_S = 0.1
 RPM_LEAST = 1.0
 ALL_REFUSED = 0.8
 """Where so many are refused, a slower pace would not help at once."""
@@ -36,11 +37,10 @@ class RateSearch:
     """What is known of one model's limit. ``rpm`` None: nothing is to be held back, for no limit was met yet."""
 
     rpm: float | None = None
-    _log: CallLog = field(default_factory=CallLog)
+    _log: RefusalLog = field(default_factory=RefusalLog)
     _ceiling_rpm: float = 0.0
     _cut_rpm: float = 0.0
     _cut_at_s: float = -math.inf
-    _looked_at_s: float = -math.inf
     _surge_since_s: float | None = None
     _refusing_since_s: float | None = None
     _first_refused_s: float = 0.0
@@ -73,11 +73,11 @@ class RateSearch:
 
         ``retry_after_s`` is the gateway's own word for how long it will refuse.
         """
-        self._log.refused(sent_s)
+        is_known = self._log.refused(sent_s)
         if self._refusing_since_s is not None:
             self._told_to_wait_until_s = max(self._told_to_wait_until_s, now_s + retry_after_s)
             return True
-        if sent_s <= self._cut_at_s:
+        if not is_known or sent_s <= self._cut_at_s:
             return False
         surge = self._log.surge(sent_s)
         if surge and (self.rpm is None or self._is_of_a_minute or surge.refused >= ALL_REFUSED * surge.calls):
@@ -85,9 +85,9 @@ class RateSearch:
             self._told_to_wait_until_s = now_s + retry_after_s
             return True
         if self.rpm is not None and surge:
-            self._follow_surge(self.rpm, surge, now_s)
+            self._follow_surge(self.rpm, surge, sent_s, now_s)
         elif self.rpm is not None:
-            self._look_for_limit(now_s)
+            self._look_for_limit(sent_s, now_s)
         return False
 
     @property
@@ -98,22 +98,27 @@ class RateSearch:
         digits = max(0, len(str(int(self._ceiling_rpm))) - 2)
         return max(1, int(round(self._ceiling_rpm, -digits)))
 
-    def _look_for_limit(self, now_s: float) -> None:
+    def _look_for_limit(self, sent_s: float, now_s: float) -> None:
         """A few of many calls are refused: by a limit, or by noise."""
         self._surge_since_s = None
-        if now_s < max(self._cut_at_s + SETTLE_S, self._looked_at_s + LOOK_EVERY_S):
+        if now_s < self._cut_at_s + SETTLE_S:
             return
-        self._looked_at_s = now_s
-        limit_rpm = self._log.likely_limit(self._cut_at_s, self._ceiling_rpm, now_s)
+        accepted = self._log.accepted(sent_s - WINDOW_S, sent_s)
+        if self._is_of_a_minute and accepted >= NEAR * self._ceiling_rpm:
+            ceiling_rpm = max(accepted, self._ceiling_rpm)
+            self._cut(ceiling_rpm, ceiling_rpm * CUT, now_s)
+            return
+        limit_rpm = self._log.likely_limit(self._cut_at_s, self._ceiling_rpm, sent_s)
         if limit_rpm is not None:
+            limit_rpm = accepted if self._is_of_a_minute else limit_rpm
             self._cut(limit_rpm, limit_rpm * CUT, now_s)
 
-    def _follow_surge(self, rpm: float, surge: Surge, now_s: float) -> None:
+    def _follow_surge(self, rpm: float, surge: Surge, sent_s: float, now_s: float) -> None:
         """A large share is refused: after a moment of it, what is accepted is the limit."""
         if self._surge_since_s is None:
             self._surge_since_s = surge.since_s
         if now_s >= max(self._surge_since_s, self._cut_at_s) + SETTLE_S:
-            ceiling_rpm = min(rpm, self._log.accepted_pace(now_s))
+            ceiling_rpm = min(rpm, self._log.accepted_pace(sent_s))
             self._log.begin_anew(now_s)
             self._cut(ceiling_rpm, ceiling_rpm * CUT, now_s)
 
@@ -150,7 +155,7 @@ class RateSearch:
     def _set(self, rpm: float, now_s: float) -> None:
         self.rpm = rpm
         if self._is_of_a_minute:
-            rpm = max(RPM_LEAST, float(self._log.in_window(now_s)))
+            rpm = max(RPM_LEAST, min(rpm, self._log.accepted(now_s - WINDOW_S, now_s)))
         self._log.paced(rpm, now_s)
 
     def _grow(self, now_s: float) -> None:
@@ -161,10 +166,15 @@ class RateSearch:
             missing = self._ceiling_rpm - self._cut_rpm
             self._set(self._ceiling_rpm - missing * (-after_s / BACK_AFTER_S) ** 3, now_s)
             return
-        if self._is_of_a_minute:
-            after_s /= MINUTE_FACTOR
+        after_s /= self._patience
         part = min(1.0, after_s / BEYOND_AFTER_S)
         doublings = min(DOUBLINGS_MOST, max(0.0, after_s - BEYOND_AFTER_S) / DOUBLED_EVERY_S)
         curve = self._ceiling_rpm * (1 + BEYOND * part**3) * 2**doublings
         used = self._log.pace(now_s)
         self._set(min(curve, max(self._ceiling_rpm, HEADROOM * used)), now_s)
+
+    @property
+    def _patience(self) -> float:
+        """How many times slower the pace grows past the ceiling: a refusal in few calls is a large share of them."""
+        calls = self._ceiling_rpm * (BACK_AFTER_S + BEYOND_AFTER_S) / WINDOW_S
+        return max(1.0, GROWTH_CALLS / calls) * (MINUTE_FACTOR if self._is_of_a_minute else 1.0)

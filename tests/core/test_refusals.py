@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from batchrouter.core.refusals import CallLog
+from batchrouter.core.refusals import RefusalLog
 
 
-def send(log: CallLog, from_s: float, rpm: float, outcomes: Iterable[bool]) -> float:
+def send(log: RefusalLog, from_s: float, rpm: float, outcomes: Iterable[bool]) -> float:
     """Calls at one pace, each of them refused or not; returns when the next one would be sent."""
     log.paced(rpm, from_s - 1e-6)
     for refused in outcomes:
@@ -25,7 +25,7 @@ def one_in(most: int, calls: int) -> list[bool]:
 
 
 def test_one_refusal_past_many_clean_calls_is_the_limits() -> None:
-    log = CallLog()
+    log = RefusalLog()
     now_s = send(log, 0.0, 540, [False] * 180)
     now_s = send(log, now_s, 590, [False] * 200)
     now_s = send(log, now_s, 630, [*[False] * 9, True])
@@ -35,14 +35,14 @@ def test_one_refusal_past_many_clean_calls_is_the_limits() -> None:
 
 
 def test_the_same_share_at_every_pace_is_noise() -> None:
-    log, now_s = CallLog(), 0.0
+    log, now_s = RefusalLog(), 0.0
     for rpm in (540, 570, 600, 630, 660):
         now_s = send(log, now_s, rpm, one_in(20, 200))
         assert log.likely_limit(0.0, 600, now_s) is None
 
 
 def test_a_limit_shows_above_the_noise() -> None:
-    log, now_s = CallLog(), 0.0
+    log, now_s = RefusalLog(), 0.0
     for rpm in (540, 570, 600):
         now_s = send(log, now_s, rpm, one_in(20, 200))
     now_s = send(log, now_s, 750, one_in(4, 40))
@@ -52,11 +52,11 @@ def test_a_limit_shows_above_the_noise() -> None:
 
 
 def test_what_was_refused_at_a_slower_pace_before_tells_of_the_noise() -> None:
-    log, now_s = CallLog(), 0.0
+    log, now_s = RefusalLog(), 0.0
     now_s = cut_at_s = send(log, now_s, 540, one_in(20, 400))
     now_s = send(log, now_s, 620, one_in(7, 42))
     assert log.likely_limit(cut_at_s, 600, now_s) is None
-    without = CallLog()
+    without = RefusalLog()
     now_s = send(without, cut_at_s, 620, one_in(7, 42))
     assert without.likely_limit(cut_at_s, 600, now_s) is not None
 
@@ -74,7 +74,7 @@ def test_what_was_refused_at_a_slower_pace_before_tells_of_the_noise() -> None:
     ],
 )
 def test_a_surge_is_far_more_than_usual(noise: int, last: list[bool], is_surge: bool) -> None:
-    log = CallLog()
+    log = RefusalLog()
     now_s = send(log, 0.0, 600, one_in(noise, 300) if noise else [False] * 300)
     outcomes = [*last, True]
     send(log, now_s, 600, outcomes)
@@ -85,7 +85,7 @@ def test_a_surge_is_far_more_than_usual(noise: int, last: list[bool], is_surge: 
 
 
 def test_refusals_that_are_told_out_of_order_are_a_surge_all_the_same() -> None:
-    log = CallLog()
+    log = RefusalLog()
     for n in range(1_000):
         log.sent(n * 0.001)
     for n in (990, 970, 995, 980, 975, 985):
@@ -97,17 +97,17 @@ def test_refusals_that_are_told_out_of_order_are_a_surge_all_the_same() -> None:
 
 
 def test_what_is_sent_and_what_is_taken_are_measured_over_the_last_second_or_ten_calls() -> None:
-    log = CallLog()
+    log = RefusalLog()
     send(log, 0.0, 1_200, one_in(4, 200))
     assert log.pace(10.0) == pytest.approx(1_200, rel=0.06)
     assert log.accepted_pace(10.0) == pytest.approx(900, rel=0.06)
-    slow = CallLog()
+    slow = RefusalLog()
     send(slow, 0.0, 12, [False] * 20)
     assert slow.pace(100.0) == pytest.approx(12)
 
 
 def test_a_night_of_calls_is_not_kept() -> None:
-    log = CallLog()
+    log = RefusalLog()
     for n in range(100_000):
         log.sent(n * 0.1)
         if n % 50 == 0:
@@ -118,7 +118,7 @@ def test_a_night_of_calls_is_not_kept() -> None:
 
 
 def test_of_more_calls_than_are_kept_the_last_ones_are_known() -> None:
-    log = CallLog()
+    log = RefusalLog()
     for n in range(200_000):
         log.sent(n * 0.0001)
     assert log.accepted(0.0, 5.0) == 0
