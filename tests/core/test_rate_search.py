@@ -163,6 +163,15 @@ def test_a_hidden_limit_is_found_and_used(kind: str, rpm: int) -> None:
         assert statistics.median(found) == pytest.approx(rpm, rel=0.1)
 
 
+@pytest.mark.parametrize(("rpm", "refused"), [(3, 0.05), (10, 0.04), (60, 0.03), (120, 0.02), (600, 0.01)])
+def test_the_limit_of_a_minute_is_used_with_few_refusals_however_few_calls_it_allows(rpm: int, refused: float) -> None:
+    for seed in range(2):
+        client = Client(Window(rpm, 60.0), seed, 32)
+        client.run(3_000)
+        assert client.used(300, 3_000) >= 0.93
+        assert sum(at_s >= 300 for at_s in client.refused) <= refused * sum(at_s >= 300 for at_s in client.accepted)
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_that_changes_is_followed(kind: str, factor: float) -> None:
