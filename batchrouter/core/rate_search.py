@@ -75,7 +75,8 @@ class RateSearch:
         """
         is_known = self._log.refused(sent_s)
         if self._refusing_since_s is not None:
-            self._told_to_wait_until_s = max(self._told_to_wait_until_s, now_s + retry_after_s)
+            if retry_after_s:
+                self._told_to_wait_until_s = max(self._told_to_wait_until_s, now_s + retry_after_s)
             return True
         if not is_known or sent_s <= self._cut_at_s:
             return False

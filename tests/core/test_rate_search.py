@@ -328,6 +328,18 @@ def test_the_gateways_word_tells_that_its_limit_is_of_a_minute() -> None:
     assert search.found_rpm == 1_200
 
 
+def test_a_refusal_while_the_first_answer_is_awaited_does_not_make_a_minute_of_a_second() -> None:
+    search = RateSearch()
+    for n in range(100):
+        answered(search, n * 0.1)
+    refused_after(search, 10.0)
+    for sent_s in (11.0, 12.0, 13.0, 14.0):
+        search.sent(sent_s)
+    search.refused(14.0, 14.1)
+    search.answered(11.0, 25.0)
+    assert search.found_rpm == pytest.approx(600, rel=0.1)
+
+
 @pytest.mark.parametrize("found_rpm", [None, 600])
 def test_what_others_used_up_before_is_no_limit(found_rpm: float | None) -> None:
     """Refusals from the first call on, for 20 seconds: nothing that was accepted tells how much is allowed."""
