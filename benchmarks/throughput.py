@@ -32,8 +32,8 @@ what is lost beyond that is the interpreter's lock going to and fro, and two thr
 other work shares: the ratio of the same two programs came to anything from 0.50 to 0.96 in single pairs. At 50 ms an
 answer also waits for the commit of its record's next call, 5 to 25 ms in which a place for a call in flight is not used.
 Engine and calls alone, without a database and an input, come to what the bare client takes (0.14 to 0.18 ms). Tried: the
-input and SQLite each in a process of its own gave 1.2 times as much each, and 1.45 times together, at 0 ms, and nothing
-at 50 ms."""
+input and SQLite each in a process of its own gave 1.1 to 1.2 times as much each, and 1.2 to 1.45 times together, at 0 ms,
+and 1.0 to 1.2 times together at 50 ms."""
 
 
 @dataclass(frozen=True, slots=True)

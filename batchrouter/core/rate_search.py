@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from batchrouter.core.refusals import FEW_CALLS, NEAR, WINDOW_S, RefusalLog, Surge
+from batchrouter.core.limits import WINDOW_S
+from batchrouter.core.refusals import FEW_CALLS, NEAR, RefusalLog, Surge
 
 LONG_SILENCE_S = 3.0
 """A limit that refuses for longer than this counts over a minute, not over a second."""

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-WINDOW_S = 60.0
+from batchrouter.core.limits import WINDOW_S
+
 KEPT_S = 2 * WINDOW_S
 CALLS_MOST, SWEPT_EVERY = 1 << 17, 1 << 8
 """So many calls are kept, and after so many it is looked which are too old."""
@@ -29,12 +30,13 @@ SURGE_SHARE = 0.3
 LOOK_EVERY_S = 0.1
 """To look for a limit takes up to a few milliseconds."""
 SURGE_CALLS = (4, 5, 6, 8, 10, 13, 16, 20, 26, 32, 48, 64)
+"""Over so many of the last calls a surge is looked for: what is large is seen early, what is small a little later."""
 SURGE_EVIDENCE = 15.0
 """By how much (difference of log likelihoods) a limit must explain the last calls better than noise: so seldom is it chance."""
 LIMIT_EVIDENCE, CHANGE_EVIDENCE = 3.0, 6.0
 """The same for a limit that refuses a few of many calls: one that is about where it is known to be, and a lower one."""
 NEAR = 0.97
-"""Calls at less than this share of the known limit were refused by noise only."""
+"""What is refused below this share of the known limit is noise; from there on it may be the limit."""
 EXPECTED = 0.9
 """A limit of less than this share of the known one is a lower one."""
 FURTHEST_BELOW, LOWEST = 0.6, 0.25
@@ -49,6 +51,11 @@ class Paced(NamedTuple):
     pace: float
     calls: float
     refused: float
+
+    def log_likelihood(self, limit: float, noise: float) -> float:
+        """Of so many refusals, if there is such a limit and such a noise."""
+        beyond = max(0.0, 1 - limit / self.pace) if self.pace else 0.0
+        return _log_likelihood(self.calls, self.refused, noise + (1 - noise) * beyond)
 
 
 class Surge(NamedTuple):
@@ -152,7 +159,7 @@ class RefusalLog:
         """The limit below the present pace that explains the refusals since then better than noise does; None: there is none.
 
         Each time a pace grows past ``known``, where the limit seems to be, it must show itself anew: what was refused
-        before tells of the noise only, and only below that.
+        before tells of the noise only, and only below that. Who asks again within a moment gets None.
         """
         if until_s < self._looked_at_s + LOOK_EVERY_S:
             return None
@@ -228,10 +235,5 @@ def _log_likelihood(calls: float, refused: float, share: float) -> float:
     return refused * math.log(share) + (calls - refused) * math.log(1 - share)
 
 
-def _explained(paced: list[Paced], limit: float, noise: float) -> float:
-    return sum(
-        _log_likelihood(
-            each.calls, each.refused, noise + (1 - noise) * max(0.0, 1 - limit / each.pace if each.pace else 0.0)
-        )
-        for each in paced
-    )
+def _explained(paced: Sequence[Paced], limit: float, noise: float) -> float:
+    return sum(each.log_likelihood(limit, noise) for each in paced)
