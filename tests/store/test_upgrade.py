@@ -81,6 +81,19 @@ def test_what_is_summed_up_as_calls_end_is_what_their_rows_add_up_to(older: Path
     assert seen(newest) == seen(older)
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        *(("counters", "state"), ("attempt_counters", "purpose"), ("attempt_counters", "state")),
+        *(("attempts", "purpose"), ("attempts", "state"), ("attempts", "cost_source")),
+    ],
+)
+def test_an_unknown_word_is_no_state(newest: Path, table: str, column: str) -> None:
+    with closing(sqlite3.connect(newest, isolation_level=None)) as connection:
+        with pytest.raises(sqlite3.IntegrityError, match=f"CHECK constraint failed: {column} = "):
+            connection.execute(f"UPDATE {table} SET {column} = 'other'")
+
+
 def test_an_upgrade_that_breaks_off_leaves_the_old_database(older: Path) -> None:
     before = older.read_bytes()
     large_rows, *_ = migrations.shipped()[BEFORE_LARGE_ROWS:]
