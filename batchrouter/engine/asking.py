@@ -75,7 +75,7 @@ class Asking:
             if model is None:
                 unknown = all(self._models[name].is_unknown for name in models)
                 return Asked("given_up", _NOT_KNOWN if unknown else _NOT_TAKEN)
-            async with model.pacing.place:
+            async with model.pacing.entry:
                 if self._choose(job, models, output_cap) is not model:
                     continue
                 made: Made | Reservation | NotMade = await self._calling.reserve(job, model, output_cap)

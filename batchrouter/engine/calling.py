@@ -73,18 +73,20 @@ class Calling:
         """The call; the reservation stays held until the attempt is settled, unless no call was made."""
         outcome = _NOT_SENT
         start = turn = None
-        has_place = False
+        has_call = has_place = False
         try:
             async with model.pacing.deck:
                 tokens = model.likely_tokens(job, held.output_cap)
                 if self._places:  # taken last: who waits for one model must not hold up another
                     await model.pacing.near(tokens, is_wanted=model.may_answer_soon)
-                    has_place = await self._places.acquire()
+                    has_call = await self._places.acquire()
                 if self._stop.is_requested or not model.may_answer_soon():
                     self._context.budgeting.settle(held.worst_case_nano or 0, 0)
                     return NotMade.STOPPED if self._stop.is_requested else NotMade.CHOOSE_AGAIN
                 start = self._start(job, model, held, purpose)
-                await self._context.ledger.open(start)
+                await self._committed(start, model)
+                await model.pacing.place.take()
+                has_place = True
                 turn = await model.pacing.turn(tokens, is_wanted=model.may_answer_soon)
             sent_s = self._context.clock.monotonic_s()
             if turn is None and not model.may_answer_soon():
@@ -100,7 +102,9 @@ class Calling:
                     self._abandon(start, outcome)
             raise
         finally:
-            if self._places and has_place:
+            if has_place:
+                model.pacing.place.leave()
+            if self._places and has_call:
                 self._places.release()
         used = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
         model.pacing.settle(turn, 0 if outcome.state == "not_sent" else used)
@@ -121,6 +125,11 @@ class Calling:
             reserved_nano=held.worst_case_nano,
             output_cap=held.output_cap,
         )
+
+    async def _committed(self, start: AttemptStart, model: ModelState) -> None:
+        began_s = self._context.clock.monotonic_s()
+        await self._context.ledger.open(start)
+        model.pacing.row_committed(began_s)
 
     def _take_back(self, start: AttemptStart) -> None:
         """Its row is there, and it was not sent: its model went down meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from batchrouter.core.commit_lead import lead_most
 from batchrouter.core.errors import ExitCode
 from batchrouter.core.outcome import ErrorClass
 from batchrouter.core.tables import TierSettings
@@ -44,7 +45,8 @@ class InProcessDispatcher:
     async def serve(self, lane: TierLane) -> None:
         """Work on a lane's jobs until it is closed."""
         names = self._settings.tier[lane.tier].models if lane.tier else tuple(self._models)
-        width = max(self._models[name].limits.calls_most for name in names)
+        in_flight = max(self._models[name].limits.calls_most for name in names)
+        width = in_flight + lead_most(in_flight)
         width = min(width, self._cap) if self._cap else width
         async with asyncio.TaskGroup() as workers:
             for _ in range(width):
@@ -63,7 +65,7 @@ class InProcessDispatcher:
         """One attempt. A model that went down while it was waited for is left to the next."""
         model = self._choose(job, lane)
         while model:
-            async with model.pacing.place:
+            async with model.pacing.entry:
                 chosen = model if model.may_be_asked else self._choose(job, lane)
                 if chosen is model:
                     if await self._attempt(job, model, lane):

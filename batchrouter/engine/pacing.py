@@ -1,7 +1,8 @@
 """Pacing of one model, shared by all lanes that use it: concurrency, and the gate of its limits.
 
-A call takes a place (concurrency), then a deck slot, so that under a rate limit or after a refusal only the calls that
-are about to be sent have an attempt open in the ledger; when its row is committed it waits for its turn at the gate.
+A call comes in at the entry: there is room for those in flight (concurrency) and a few that shall follow them. Then it
+takes a deck slot, so that under a rate limit or after a refusal only the calls that are about to be sent have an attempt
+open in the ledger. When its row is committed it takes its place in flight and waits for its turn at the gate.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from batchrouter.core.commit_lead import CommitLead, lead_most
 from batchrouter.core.limits import RequestGrid, TokenWindow, Turn
 from batchrouter.engine.gate import TIMER_S, Gate
 from batchrouter.engine.places import Places
@@ -39,6 +41,8 @@ class Pacing:
         self, *, rpm: float | None, tpm: float | None, concurrency: int, guard: Pacer | None, clock: Clock, stop: Stop
     ) -> None:
         self.place = Places(concurrency)
+        self.entry = Places(concurrency)
+        self._lead = CommitLead()
         self._gate = Gate(RequestGrid(rpm) if rpm else None, TokenWindow(tpm) if tpm else None, guard)
         self._clock = clock
         self._stop = stop
@@ -62,7 +66,7 @@ class Pacing:
 
     @property
     def _deck_slots(self) -> int:
-        slots, gate = self.place.size, self._gate
+        slots, gate = self.entry.size, self._gate
         if gate.grid:
             slots = min(slots, max(1, math.ceil(gate.grid.rpm / 60 * DECK_S)))
         return min(slots, self._deck_few) if gate.window or gate.is_careful else slots
@@ -71,7 +75,18 @@ class Pacing:
         """Let so many calls be in flight from now on."""
         if calls != self.place.size:
             self.place.resize(calls)
-            self.deck.resize(self._deck_slots)
+            self._resize_entry()
+
+    def row_committed(self, began_s: float) -> None:
+        """A call's row that was handed over then is durable; how long that takes tells how many should be ahead."""
+        ahead = self._lead.calls
+        self._lead.committed(began_s, self._clock.monotonic_s())
+        if self._lead.calls != ahead:
+            self._resize_entry()
+
+    def _resize_entry(self) -> None:
+        self.entry.resize(self.place.size + min(self._lead.calls, lead_most(self.place.size)))
+        self.deck.resize(self._deck_slots)
 
     def set_rpm(self, rpm: float) -> None:
         """Keep to so many requests a minute from now on."""

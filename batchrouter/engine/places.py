@@ -17,7 +17,8 @@ class Places:
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def __aenter__(self) -> None:
+    async def take(self) -> None:
+        """Wait for a place; who has one gives it back with ``leave``."""
         if self._taken < self.size and not self._waiting:
             self._taken += 1
             return
@@ -27,13 +28,20 @@ class Places:
             await given
         except asyncio.CancelledError:
             if not given.cancelled():
-                self._leave()
+                self.leave()
             elif given in self._waiting:
                 self._waiting.remove(given)
             raise
 
+    __aenter__ = take
+
     async def __aexit__(self, *_: object) -> None:
-        self._leave()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give a place back, to who waits first."""
+        self._taken -= 1
+        self._give()
 
     def locked(self) -> bool:
         """Whether all places are taken."""
@@ -42,10 +50,6 @@ class Places:
     def resize(self, size: int) -> None:
         """Have so many places from now on."""
         self.size = size
-        self._give()
-
-    def _leave(self) -> None:
-        self._taken -= 1
         self._give()
 
     def _give(self) -> None:

@@ -254,3 +254,48 @@ def test_after_a_refusal_few_calls_are_on_deck() -> None:
         assert pacing.deck.size == 50
 
     in_virtual_time(main)
+
+
+async def _calls(pacing: Pacing, *, commit_s: float, call_s: float, seconds: float) -> tuple[int, int]:
+    """(calls made in this time, the most at once) of workers that never lack work."""
+    made = in_flight = most = 0
+
+    async def work() -> None:
+        nonlocal made, in_flight, most
+        while True:
+            async with pacing.entry, pacing.deck:
+                began_s = LoopClock().monotonic_s()
+                await asyncio.sleep(commit_s)
+                pacing.row_committed(began_s)
+                async with pacing.place:
+                    in_flight += 1
+                    most = max(most, in_flight)
+                    await asyncio.sleep(call_s)
+                    in_flight -= 1
+                    made += 1
+
+    workers = [asyncio.create_task(work()) for _ in range(2 * pacing.place.size)]
+    await asyncio.sleep(seconds)
+    for worker in workers:
+        worker.cancel()
+    await asyncio.wait(workers)
+    return made, most
+
+
+def test_places_are_in_use_while_rows_are_committed() -> None:
+    async def main() -> None:
+        pacing = paced()
+        made, most = await _calls(pacing, commit_s=0.02, call_s=0.05, seconds=20)
+        assert most == 50
+        assert made >= 0.97 * 20 * 50 / 0.05
+
+    in_virtual_time(main)
+
+
+def test_of_a_slow_model_no_row_is_committed_long_before_its_call() -> None:
+    async def main() -> None:
+        pacing = paced()
+        await _calls(pacing, commit_s=0.005, call_s=5, seconds=100)
+        assert pacing.entry.size <= 50 + 1
+
+    in_virtual_time(main)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchrouter import api
+from batchrouter.core.commit_lead import lead_most
 from tests.faults.conftest import CALLS_IN_FLIGHT
 from tests.faults.gateway import FaultGateway
 
@@ -28,7 +29,8 @@ def check_done(folder: Path, gateway: FaultGateway, *, records: int, kills: int,
     twice = sum(gateway.paid.values()) - run.done
     _holds(twice <= run.unknown_calls, f"{twice} calls paid for nothing, {run.unknown_calls} told")
     _holds(twice <= kills * CALLS_IN_FLIGHT, f"{twice} calls paid for nothing in {kills} kills")
-    _holds(run.unknown_calls <= kills * CALLS_IN_FLIGHT, f"{run.unknown_calls} calls told for {kills} kills")
+    told_most = kills * (CALLS_IN_FLIGHT + lead_most(CALLS_IN_FLIGHT))
+    _holds(run.unknown_calls <= told_most, f"{run.unknown_calls} calls told for {kills} kills")
     check_database(folder)
     return poisoned
 
