@@ -129,7 +129,8 @@ class Calling:
     async def _committed(self, start: AttemptStart, model: ModelState) -> None:
         began_s = self._context.clock.monotonic_s()
         await self._context.ledger.open(start)
-        model.pacing.row_committed(began_s)
+        if self._places is None:  # else a call ahead would hold what another model could use
+            model.pacing.row_committed(began_s)
 
     def _take_back(self, start: AttemptStart) -> None:
         """Its row is there, and it was not sent: its model went down meanwhile."""

@@ -119,7 +119,7 @@ class LimitSearch:
             self._rate.answered(sent_s, now_s)
             self._follow(self._rate)
         if self._concurrency:
-            self._concurrency.answered(sent_s, now_s, is_full=self._pacing.place.locked())
+            self._concurrency.answered(sent_s, now_s, is_full=self._pacing.entry.locked())
             self._pacing.set_concurrency(self._concurrency.size)
 
     def refused(self, sent_s: float, retry_after_s: float) -> bool:

@@ -47,7 +47,7 @@ async def work(search: LimitSearch, pacing: Pacing, counter: Counter, calls: int
     clock = LoopClock()
 
     async def call() -> None:
-        async with pacing.place:
+        async with pacing.entry:
             async with pacing.deck:
                 turn = await pacing.turn(100)
             if turn:
@@ -125,7 +125,7 @@ def test_gates_change_under_waiting_calls_and_nothing_is_lost(seed: int) -> None
 
         async def call(pacing: Pacing) -> None:
             nonlocal sent
-            async with pacing.place, pacing.deck:
+            async with pacing.entry, pacing.deck:
                 turn = await pacing.turn(100)
             assert turn
             pacing.left(turn)
@@ -148,7 +148,7 @@ def test_gates_change_under_waiting_calls_and_nothing_is_lost(seed: int) -> None
         changing.cancel()
         assert sent == 600
         for pacing in pacings:
-            assert not pacing.place.locked()
+            assert not pacing.entry.locked()
             assert not pacing.deck.locked()
         assert len(gates) > 5
         for gate in gates:

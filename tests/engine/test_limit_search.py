@@ -32,7 +32,7 @@ def test_an_unknown_limit_is_met_slowly_and_the_pace_is_kept_to_it() -> None:
         clock, sent = LoopClock(), list[float]()
 
         async def call() -> None:
-            async with pacing.place:
+            async with pacing.entry:
                 await leave(pacing)
                 sent.append(clock.monotonic_s())
                 sent_s = sent[-1]
