@@ -29,12 +29,12 @@ same parser), taking the answer apart 4, the engine 48 (choosing, budget, pacing
 routing a line 22, fetching it from the queue 8; all this holds the interpreter's lock. SQLite takes 50 to 60 in a thread
 beside it: ten rows and their sums. So the whole comes to some 1.3 times the bare client's work, spread over two threads;
 what is lost beyond that is the interpreter's lock going to and fro, and two threads and a server on two processors that
-other work shares: the ratio of the same two programs came to anything from 0.50 to 0.96 in single pairs. At 50 ms an
-answer also waits for the commit of its record's next call, 5 to 25 ms in which a place for a call in flight is not used.
+other work shares: the ratio of the same two programs came to anything from 0.43 to 0.96 in single pairs. While all places
+are taken the rows of the calls that follow are committed: without that a place would not be used for 5 to 25 ms.
 Engine and calls alone, without a database and an input, come to what the bare client takes (0.14 to 0.18 ms). Tried: the
 input and SQLite each in a process of its own gave 1.1 to 1.2 times as much each, and 1.2 to 1.45 times together, at 0 ms,
-and 1.0 to 1.2 times together at 50 ms; engine, client and ledger compiled to C gave 1.15 to 1.25 times as much; rows
-committed before their call has its place gave 1.25 times with 100 in flight at 50 ms and nothing with 500."""
+and 1.0 to 1.2 times together at 50 ms; engine, client and ledger compiled to C gave 1.15 to 1.25 times as
+much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class Evaluator:
                 now=desk.clock.utc(),
             )
             if lost:
-                desk.observer.notice(f"the last process ended with {counted(lost, 'call')} in flight, made again now")
+                desk.observer.notice(f"the last process ended with {counted(lost, 'call')} open, made again now")
             workplace = Workplace(
                 desk.connection, desk.path, asked_settings, gateway, desk.observer, desk.clock, self._options.grace_s
             )

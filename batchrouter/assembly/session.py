@@ -112,7 +112,7 @@ class Session:
         )
         if lost:
             self._observer.notice(
-                f"the last process ended with {counted(lost, 'call')} in flight, possibly paid, and made again now"
+                f"the last process ended with {counted(lost, 'call')} open, possibly paid, and made again now"
             )
         for tier, state, records in await runs.counts(self._connection, run):
             self._observer.resumed(tier or None, state, records)

@@ -62,7 +62,7 @@ class ConcurrencySearch:
         self._log.sent(at_s)
 
     def answered(self, sent_s: float, now_s: float, *, is_full: bool) -> None:
-        """A call that was sent then was answered; ``is_full``: the calls in flight were as many as allowed."""
+        """A call that was sent then was answered; ``is_full``: there was work for more calls than may be in flight."""
         if sent_s < self._since_s:
             return
         self._answers += 1

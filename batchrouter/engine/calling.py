@@ -54,7 +54,7 @@ class Calling:
     def __init__(self, context: RunContext, *, concurrency: int | None) -> None:
         self._context = context
         self._stop = context.stop
-        self._places = asyncio.Semaphore(concurrency) if concurrency else None
+        self._cap = asyncio.Semaphore(concurrency) if concurrency else None
 
     async def reserve(self, job: Job, model: ModelState, output_cap: int) -> Reservation | NotMade:
         """Hold the worst case of a call, if the model can be asked. One that is given up was the last to choose from."""
@@ -73,25 +73,30 @@ class Calling:
         """The call; the reservation stays held until the attempt is settled, unless no call was made."""
         outcome = _NOT_SENT
         start = turn = None
-        has_call = has_place = False
+        has_cap = has_place = False
         try:
             async with model.pacing.deck:
                 tokens = model.likely_tokens(job, held.output_cap)
-                if self._places:  # taken last: who waits for one model must not hold up another
+                if self._cap:  # taken last: who waits for one model must not hold up another
                     await model.pacing.near(tokens, is_wanted=model.may_answer_soon)
-                    has_call = await self._places.acquire()
+                    has_cap = await self._cap.acquire()
                 if self._stop.is_requested or not model.may_answer_soon():
                     self._context.budgeting.settle(held.worst_case_nano or 0, 0)
                     return NotMade.STOPPED if self._stop.is_requested else NotMade.CHOOSE_AGAIN
+                is_probe = model.breaker.is_open
                 start = self._start(job, model, held, purpose)
                 await self._committed(start, model)
                 await model.pacing.place.take()
                 has_place = True
+                if model.is_unknown or (model.breaker.is_open and not is_probe):
+                    self._take_back(start)
+                    return NotMade.CHOOSE_AGAIN
                 turn = await model.pacing.turn(tokens, is_wanted=model.may_answer_soon)
             sent_s = self._context.clock.monotonic_s()
             if turn is None and not model.may_answer_soon():
                 self._take_back(start)
                 return NotMade.CHOOSE_AGAIN
+            self._context.observer.started(job.tier)
             if not self._stop.is_requested:
                 outcome = _IN_FLIGHT
                 model.limits.sent(sent_s)
@@ -103,16 +108,15 @@ class Calling:
             raise
         finally:
             if has_place:
-                model.pacing.place.leave()
-            if self._places and has_call:
-                self._places.release()
+                model.pacing.leave_place()
+            if self._cap and has_cap:
+                self._cap.release()
         used = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
         model.pacing.settle(turn, 0 if outcome.state == "not_sent" else used)
         return Made(start, outcome, sent_s)
 
     def _start(self, job: Job, model: ModelState, held: Reservation, purpose: Purpose) -> AttemptStart:
         job.attempts_so_far += 1
-        self._context.observer.started(job.tier)
         return AttemptStart(
             line=job.line,
             attempt=job.attempts_so_far,
@@ -129,14 +133,12 @@ class Calling:
     async def _committed(self, start: AttemptStart, model: ModelState) -> None:
         began_s = self._context.clock.monotonic_s()
         await self._context.ledger.open(start)
-        if self._places is None:  # else a call ahead would hold what another model could use
-            model.pacing.row_committed(began_s)
+        model.pacing.row_committed(began_s)
 
     def _take_back(self, start: AttemptStart) -> None:
         """Its row is there, and it was not sent: its model went down meanwhile."""
         self._abandon(start, _MODEL_DOWN)
         self._context.budgeting.settle(start.reserved_nano or 0, 0)
-        self._context.observer.ended(start.tier, 0, retried=True)
 
     def _abandon(self, start: AttemptStart, outcome: Outcome) -> None:
         cost, source = charge(outcome, None, start.reserved_nano)

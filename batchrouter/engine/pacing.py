@@ -42,7 +42,7 @@ class Pacing:
     ) -> None:
         self.place = Places(concurrency)
         self.entry = Places(concurrency)
-        self._lead = CommitLead()
+        self._lead: CommitLead | None = CommitLead()
         self._gate = Gate(RequestGrid(rpm) if rpm else None, TokenWindow(tpm) if tpm else None, guard)
         self._clock = clock
         self._stop = stop
@@ -50,8 +50,8 @@ class Pacing:
         self.deck = Places(self._deck_slots)
 
     def spare_others(self) -> None:
-        """Other models share the calls that may be in flight: who has one of them and waits for tokens waits alone."""
-        self._deck_few = 1
+        """Other models share the calls that may be in flight: none of them is held for a call ahead, one for tokens."""
+        self._deck_few, self._lead = 1, None
         self.deck.resize(self._deck_slots)
 
     @property
@@ -78,14 +78,23 @@ class Pacing:
             self._resize_entry()
 
     def row_committed(self, began_s: float) -> None:
-        """A call's row that was handed over then is durable; how long that takes tells how many should be ahead."""
+        """A call's row that was handed over then is durable; how long that took tells how many should be ahead."""
+        if self._lead is None:
+            return
         ahead = self._lead.calls
         self._lead.committed(began_s, self._clock.monotonic_s())
         if self._lead.calls != ahead:
             self._resize_entry()
 
+    def leave_place(self) -> None:
+        """A call is no longer in flight."""
+        if self._lead:
+            self._lead.ended()
+        self.place.leave()
+
     def _resize_entry(self) -> None:
-        self.entry.resize(self.place.size + min(self._lead.calls, lead_most(self.place.size)))
+        ahead = self._lead.calls if self._lead else 0
+        self.entry.resize(self.place.size + min(ahead, lead_most(self.place.size)))
         self.deck.resize(self._deck_slots)
 
     def set_rpm(self, rpm: float) -> None:

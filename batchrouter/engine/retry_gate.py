@@ -79,9 +79,8 @@ class RetryGate:
 
 
 def _too_many_failures(outcome: Outcome) -> RunEnd:
-    last = f", the last: {outcome.message}" if outcome.message else ""
     return RunEnd(
         ExitCode.UNAVAILABLE,
-        f"the gateway failed too many calls: only retries are left, and too many of them fail too{last}",
+        f"the gateway failed too many calls: only retries are left, and they fail too, the last: {outcome.message}",
         "Nothing is lost: start the same command again when the gateway is better.",
     )

@@ -1,4 +1,4 @@
-"""Calls that were made and have no end yet: in flight while a process works on their run, lost once it has died."""
+"""Calls that have no end yet: in flight, or about to be, while a process works on their run; lost once it has died."""
 
 from __future__ import annotations
 

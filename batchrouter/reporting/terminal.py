@@ -143,7 +143,7 @@ def _perhaps_paid(summary: Summary) -> Iterator[tuple[str, str]]:
 def _left_open(calls: OpenCalls, currency: str) -> str:
     were = "was" if calls.calls == 1 else "were"
     most = money(calls.cost, currency)
-    return f"{counted(calls.calls, 'call')} {were} in flight when the process ended, may have been paid: at most {most}"
+    return f"{counted(calls.calls, 'call')} {were} open when the process ended, may have been paid: at most {most}"
 
 
 def _apart(summary: Summary) -> Iterator[tuple[str, str]]:

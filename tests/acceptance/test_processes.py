@@ -199,7 +199,7 @@ async def test_status_tells_a_run_that_works_from_one_whose_process_was_killed(j
     assert "interrupted" in out
     assert "`batchrouter resume 1` goes on" in out
     assert "in flight for" not in out
-    left_open = "4 calls were in flight when the process ended, may have been paid: at most ₹"
+    left_open = "4 calls were open when the process ended, may have been paid: at most ₹"
     assert f"run 1: {left_open}" in out
     (run,) = json.loads((await ran(job, "status", "--db", "runs.db", "--json"))[1])["runs"]
     assert (run["state"], run["oldest_open"], run["unknown_calls"]) == ("interrupted", [], 0)

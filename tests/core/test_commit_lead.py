@@ -10,6 +10,7 @@ def after(lead: CommitLead, *, calls_per_s: int, commit_s: float, seconds: float
     for call in range(round(seconds * calls_per_s)):
         began_s = start_s + call / calls_per_s
         lead.committed(began_s, began_s + commit_s)
+        lead.ended()
     return lead.calls
 
 
@@ -22,6 +23,13 @@ def test_it_is_twice_what_leaves_during_a_commit(calls_per_s: int, commit_s: flo
 
 def test_nothing_is_ahead_before_anything_is_known() -> None:
     assert after(CommitLead(), calls_per_s=1_000, commit_s=0.02, seconds=WINDOW_S / 2) == 0
+
+
+def test_calls_that_only_begin_need_none_ahead() -> None:
+    lead = CommitLead()
+    for call in range(1_000):
+        lead.committed(call / 2_000, call / 2_000 + 0.3)
+    assert lead.calls == 0
 
 
 def test_it_follows_a_gateway_that_becomes_slow() -> None:

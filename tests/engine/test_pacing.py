@@ -267,12 +267,13 @@ async def _calls(pacing: Pacing, *, commit_s: float, call_s: float, seconds: flo
                 began_s = LoopClock().monotonic_s()
                 await asyncio.sleep(commit_s)
                 pacing.row_committed(began_s)
-                async with pacing.place:
-                    in_flight += 1
-                    most = max(most, in_flight)
-                    await asyncio.sleep(call_s)
-                    in_flight -= 1
-                    made += 1
+                await pacing.place.take()
+                in_flight += 1
+                most = max(most, in_flight)
+                await asyncio.sleep(call_s)
+                in_flight -= 1
+                made += 1
+                pacing.leave_place()
 
     workers = [asyncio.create_task(work()) for _ in range(2 * pacing.place.size)]
     await asyncio.sleep(seconds)
@@ -288,6 +289,16 @@ def test_places_are_in_use_while_rows_are_committed() -> None:
         made, most = await _calls(pacing, commit_s=0.02, call_s=0.05, seconds=20)
         assert most == 50
         assert made >= 0.97 * 20 * 50 / 0.05
+
+    in_virtual_time(main)
+
+
+def test_models_that_share_the_calls_in_flight_have_no_call_ahead() -> None:
+    async def main() -> None:
+        pacing = paced()
+        pacing.spare_others()
+        await _calls(pacing, commit_s=0.02, call_s=0.05, seconds=20)
+        assert pacing.entry.size == 50
 
     in_virtual_time(main)
 

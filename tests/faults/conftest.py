@@ -13,7 +13,8 @@ from batchrouter.core.options import RunOptions
 from batchrouter.core.settings import Settings
 from tests.faults.gateway import PRICES
 
-CALLS_IN_FLIGHT = 8
+OF_EACH_MODEL = (3, 3, 2)
+CALLS_IN_FLIGHT = sum(OF_EACH_MODEL)
 
 
 def settings_for(base_url: str, **gateway: Any) -> dict[str, Any]:
@@ -24,7 +25,10 @@ def settings_for(base_url: str, **gateway: Any) -> dict[str, Any]:
             tier: {"models": [model], "max_output_tokens": 100}
             for tier, model in zip(("simple", "medium", "complex"), PRICES, strict=True)
         },
-        "model": PRICES,
+        "model": {
+            name: {**prices, "concurrency": calls}
+            for (name, prices), calls in zip(PRICES.items(), OF_EACH_MODEL, strict=True)
+        },
     }
 
 
@@ -34,7 +38,7 @@ async def run_in(folder: Path, settings: dict[str, Any], **options: Any) -> Any:
         str(folder / "in.jsonl"),
         db=folder / "runs.db",
         settings=Settings.model_validate(settings),
-        options=RunOptions(**{"concurrency": CALLS_IN_FLIGHT, **options}),
+        options=RunOptions(**options),
     )
 
 

@@ -68,10 +68,10 @@ def test_nothing_lost_and_nothing_left_is_said_too(summary: Summary) -> None:
 def test_calls_that_a_dead_process_left_open_may_have_been_paid_and_those_of_a_living_one_are_in_flight(
     summary: Summary,
 ) -> None:
-    assert "1 call was in flight when the process ended, may have been paid: at most unknown" in shown(summary)
+    assert "1 call was open when the process ended, may have been paid: at most unknown" in shown(summary)
     summary = replace(summary, run=replace(summary.run, unknown_calls=0), open_calls=OpenCalls(7, 0.1361))
     lines = shown(summary).splitlines()
-    ended = "7 calls were in flight when the process ended, may have been paid: at most ₹0.1361 (not inside cost)"
+    ended = "7 calls were open when the process ended, may have been paid: at most ₹0.1361 (not inside cost)"
     assert f"  possibly paid twice {ended}" in lines
     lines = shown(replace(summary, open_calls=OpenCalls(7, 0.1361, in_flight=True))).splitlines()
     assert "  possibly paid twice nothing" in lines

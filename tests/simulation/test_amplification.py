@@ -14,6 +14,9 @@ from tests.simulation.world import PRICES, TIERS, Plan, World
 
 RECORDS = 2_000
 CALLS_MOST = 1.2 * RECORDS
+AT_THE_EDGE = {"server": 0.17}
+"""All is done or not by luck, and each record takes 1 / 0.83 = 1.205 calls; see the test of the quota."""
+LUCKY_CALLS_MOST = 1.23 * RECORDS
 
 
 def world(folder: Path, template: Path, phases: list[Phase], **gateway: Any) -> World:
@@ -38,7 +41,7 @@ def world(folder: Path, template: Path, phases: list[Phase], **gateway: Any) -> 
         {"reset": 0.5},
         {"hang": 1.0},
         {"lost": 1.0},
-        {"server": 0.17},
+        AT_THE_EDGE,
         {"server": 0.3},
         {"overload": 0.3},
     ],
@@ -52,7 +55,7 @@ def test_no_trouble_makes_more_than_a_fifth_more_calls(
     calls = len(one.gateway.seen)
     states = {row["state"]: row["n"] for row in one.rows("SELECT state, count(*) AS n FROM records GROUP BY 1")}
     sys.stdout.write(f"{shares}: {calls / RECORDS:.3f} calls a record, exit code {code}, {states}\n")
-    assert calls <= CALLS_MOST
+    assert calls <= (CALLS_MOST if shares != AT_THE_EDGE else LUCKY_CALLS_MOST)
     assert code in (ExitCode.OK, ExitCode.UNAVAILABLE)
     if 1.0 in shares.values():
         assert code == ExitCode.UNAVAILABLE
@@ -70,6 +73,7 @@ def test_an_outage_of_an_hour_costs_no_record(trouble: str, tmp_path: Path, temp
     sys.stdout.write(f"{trouble}: {calls / RECORDS:.3f} calls a record\n")
     assert [row["n"] for row in one.rows("SELECT count(*) AS n FROM records WHERE state = 'done'")] == [RECORDS]
     assert calls <= CALLS_MOST
+    assert max(one.gateway.most_in_flight.values()) > 20
     one.close()
 
 
