@@ -10,6 +10,7 @@ from __future__ import annotations
 WINDOW_S = 0.25
 BURSTS = 2
 LEAD_MOST = 256
+"""Each is told as possibly paid twice when the process dies; beyond this many the machine is the limit, not the commits."""
 
 
 def lead_most(in_flight: int) -> int:
