@@ -14,8 +14,9 @@ import msgspec
 
 MARGIN = 0.99
 """The share of an announced limit that is used, so that clocks and network jitter never carry us over it."""
-CATCH_UP_S = 0.1
-"""What a busy machine may hold the event loop up; no more, for small buckets at the gateway overflow."""
+CATCH_UP_S = 0.03
+"""What a busy machine may hold the event loop up. What leaves together fills a second early, which then stands still for
+as long before its end, again in each that follows; and small buckets at the gateway overflow."""
 SECOND_S = 1.005
 """A second as the gateway counts it, and a little more."""
 WINDOW_S = 60.0
@@ -108,7 +109,7 @@ class RequestGrid:
 
     @property
     def _is_full(self) -> bool:
-        return len(self.recent) + len(self.leaving) >= math.ceil(self.rpm / WINDOW_S)
+        return len(self.recent) + len(self.leaving) >= math.ceil(self.rpm * MARGIN * SECOND_S / WINDOW_S)
 
     def take(self, turn: Turn) -> None:
         """A request is sent in the next slot."""

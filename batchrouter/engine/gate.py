@@ -20,7 +20,7 @@ TRIAL_EVERY_S = 1.0
 
 
 TIMER_S = 0.001
-"""What a timer of the event loop may be early."""
+"""The least that a timer of the event loop measures."""
 
 
 class Gate:
@@ -95,7 +95,7 @@ class Gate:
 
     async def let_through(self, clock: Clock) -> None:
         """From the front: turns for those behind whose time has come."""
-        while self._line and self.wait_s(self._line[0][0], clock.monotonic_s()) <= TIMER_S:
+        while self._line and self.wait_s(self._line[0][0], clock.monotonic_s()) <= 0:
             tokens, called = self._line[0]
             turn = None if called.done() else await self.take(tokens, clock)
             if not called.done():

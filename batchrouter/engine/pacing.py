@@ -174,9 +174,9 @@ class Pacing:
 
     async def _wait_at(self, gate: Gate, tokens: int, is_wanted: Callable[[], bool]) -> None:
         """Wait for whatever is last; what is settled or paused meanwhile may change it."""
-        while gate is self._gate and (wait_s := gate.wait_s(tokens, self._clock.monotonic_s())) > TIMER_S:
+        while gate is self._gate and (wait_s := gate.wait_s(tokens, self._clock.monotonic_s())) > 0:
             look_again_s = LOOK_AGAIN_S if gate.window else LOOK_AGAIN_SELDOM_S
-            if not (is_wanted() and await self._stop.sleep(min(wait_s, look_again_s))):
+            if not (is_wanted() and await self._stop.sleep(max(TIMER_S, min(wait_s, look_again_s)))):
                 return
 
     def left(self, turn: Turn) -> None:
