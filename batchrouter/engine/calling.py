@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
@@ -48,6 +49,18 @@ class Made(msgspec.Struct, frozen=True, gc=False):
     sent_s: float
 
 
+@dataclass(slots=True)
+class _Way:
+    """How far a call has come: what it holds, and what its row has to say if it is cut off here."""
+
+    start: AttemptStart | None = None
+    turn: Turn | None = None
+    outcome: Outcome = _NOT_SENT
+    sent_s: float = 0.0
+    has_cap: bool = False
+    has_place: bool = False
+
+
 class Calling:
     """Makes calls for all parts of a run, ``concurrency`` (None: any number) of them at a time."""
 
@@ -71,49 +84,58 @@ class Calling:
 
     async def make(self, job: Job, model: ModelState, held: Reservation, purpose: Purpose = "answer") -> Made | NotMade:
         """The call; the reservation stays held until the attempt is settled, unless no call was made."""
-        outcome = _NOT_SENT
-        start = turn = None
-        has_cap = has_place = False
+        way = _Way()
         try:
-            async with model.pacing.deck:
-                tokens = model.likely_tokens(job, held.output_cap)
-                if self._cap:  # taken last: who waits for one model must not hold up another
-                    await model.pacing.near(tokens, is_wanted=model.may_answer_soon)
-                    has_cap = await self._cap.acquire()
-                if self._stop.is_requested or not model.may_answer_soon():
-                    self._context.budgeting.settle(held.worst_case_nano or 0, 0)
-                    return NotMade.STOPPED if self._stop.is_requested else NotMade.CHOOSE_AGAIN
-                is_probe = model.breaker.is_open
-                start = self._start(job, model, held, purpose)
-                await self._committed(start, model)
-                await model.pacing.place.take()
-                has_place = True
-                if model.is_unknown or (model.breaker.is_open and not is_probe):
-                    self._take_back(start)
-                    return NotMade.CHOOSE_AGAIN
-                turn = await model.pacing.turn(tokens, is_wanted=model.may_answer_soon)
-            sent_s = self._context.clock.monotonic_s()
-            if turn is None and not model.may_answer_soon():
-                self._take_back(start)
-                return NotMade.CHOOSE_AGAIN
-            self._context.observer.started(job.tier)
-            if not self._stop.is_requested:
-                outcome = _IN_FLIGHT
-                model.limits.sent(sent_s)
-                outcome = await self._context.gateway.call(_call(job, model, held, turn))
+            start = await self._made_ready(way, job, model, held, purpose)
+            if isinstance(start, NotMade):
+                return start
+            await self._send(way, job, model, held)
         except BaseException:  # cut off by the end of the run, or by a fault: the row says what is known
-            if start:
+            if way.start:
                 with suppress(StorageFailed):  # the failure that brought us here
-                    self._abandon(start, outcome)
+                    self._abandon(way.start, way.outcome)
             raise
         finally:
-            if has_place:
+            if way.has_place:
                 model.pacing.leave_place()
-            if self._cap and has_cap:
+            if self._cap and way.has_cap:
                 self._cap.release()
-        used = outcome.usage.input_tokens + outcome.usage.output_tokens if outcome.usage else None
-        model.pacing.settle(turn, 0 if outcome.state == "not_sent" else used)
-        return Made(start, outcome, sent_s)
+        used = way.outcome.usage.input_tokens + way.outcome.usage.output_tokens if way.outcome.usage else None
+        model.pacing.settle(way.turn, 0 if way.outcome.state == "not_sent" else used)
+        return Made(start, way.outcome, way.sent_s)
+
+    async def _made_ready(
+        self, way: _Way, job: Job, model: ModelState, held: Reservation, purpose: Purpose
+    ) -> AttemptStart | NotMade:
+        """Up to the turn: its row is durable, it has its place. Not made: nothing is held and nothing open any more."""
+        async with model.pacing.deck:
+            tokens = model.likely_tokens(job, held.output_cap)
+            if self._cap:  # taken last: who waits for one model must not hold up another
+                await model.pacing.near(tokens, is_wanted=model.may_answer_soon)
+                way.has_cap = await self._cap.acquire()
+            if self._stop.is_requested or not model.may_answer_soon():
+                self._context.budgeting.settle(held.worst_case_nano or 0, 0)
+                return NotMade.STOPPED if self._stop.is_requested else NotMade.CHOOSE_AGAIN
+            is_probe = model.breaker.is_open
+            start = way.start = self._start(job, model, held, purpose)
+            await self._committed(start, model)
+            await model.pacing.place.take()
+            way.has_place = True
+            if model.is_unknown or (model.breaker.is_open and not is_probe):
+                return self._take_back(start)
+            way.turn = await model.pacing.turn(tokens, is_wanted=model.may_answer_soon)
+        if way.turn is None and not model.may_answer_soon():
+            return self._take_back(start)
+        return start
+
+    async def _send(self, way: _Way, job: Job, model: ModelState, held: Reservation) -> None:
+        """Its outcome; where the run has been stopped meanwhile it is not sent."""
+        way.sent_s = self._context.clock.monotonic_s()
+        self._context.observer.started(job.tier)
+        if not self._stop.is_requested:
+            way.outcome = _IN_FLIGHT
+            model.limits.sent(way.sent_s)
+            way.outcome = await self._context.gateway.call(_call(job, model, held, way.turn))
 
     def _start(self, job: Job, model: ModelState, held: Reservation, purpose: Purpose) -> AttemptStart:
         job.attempts_so_far += 1
@@ -135,10 +157,11 @@ class Calling:
         await self._context.ledger.open(start)
         model.pacing.row_committed(began_s)
 
-    def _take_back(self, start: AttemptStart) -> None:
+    def _take_back(self, start: AttemptStart) -> NotMade:
         """Its row is there, and it was not sent: its model went down meanwhile."""
         self._abandon(start, _MODEL_DOWN)
         self._context.budgeting.settle(start.reserved_nano or 0, 0)
+        return NotMade.CHOOSE_AGAIN
 
     def _abandon(self, start: AttemptStart, outcome: Outcome) -> None:
         cost, source = charge(outcome, None, start.reserved_nano)
