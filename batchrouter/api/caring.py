@@ -10,6 +10,7 @@ from batchrouter.assembly.clock import SystemClock
 from batchrouter.core.findings import Finding
 from batchrouter.core.settings import Settings
 from batchrouter.reporting import figures
+from batchrouter.reporting.decisions import RememberedDecision, remembered_decisions
 from batchrouter.store import decisions, purging
 from batchrouter.store.opening import open_writer
 from batchrouter.store.reading import open_reader
@@ -37,10 +38,10 @@ async def purge(
         )
 
 
-def cached_decisions(db: str | Path) -> list[figures.RememberedDecision]:
+def cached_decisions(db: str | Path) -> list[RememberedDecision]:
     """What a model decided for types of requests, the newest first."""
     with open_reader(Path(db)) as reader:
-        return figures.remembered_decisions(reader)
+        return remembered_decisions(reader)
 
 
 async def clear_cache(db: str | Path) -> int:

@@ -17,6 +17,7 @@ from batchrouter.intake.suggestions import did_you_mean
 from batchrouter.ports import Observer
 from batchrouter.store import runs
 from batchrouter.store.reading import open_reader
+from batchrouter.store.requeueing import queue_again
 
 if TYPE_CHECKING:
     from batchrouter.reporting.figures import RunReport
@@ -100,7 +101,7 @@ async def retry(
         if which.tier:
             stored = await runs.run_by_number(desk.connection, number)
             _check_known("--tier", [which.tier], stored.fixed["tiers"])
-        queued, purged = await runs.queue_again(desk.connection, number, which)
+        queued, purged = await queue_again(desk.connection, number, which)
         if purged:
             _tell_purged(purged, queued, desk.observer)
         if queue_only or not queued:

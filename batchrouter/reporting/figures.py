@@ -10,6 +10,7 @@ from typing import Any
 
 from batchrouter.core.errors import BatchRouterError, ExitCode, InputMissing
 from batchrouter.core.money import NANO
+from batchrouter.reporting.decisions import RoutingFigures, routing_figures
 from batchrouter.reporting.escalations import EscalationFigures, escalation_figures
 from batchrouter.reporting.open_calls import LISTED_MOST, OpenCall, OpenCalls, oldest_open_calls, open_calls
 from batchrouter.reporting.worst_case import WorstCase, worst_case
@@ -68,43 +69,6 @@ class FrequentError:
     error: str
     records: int
     line: int
-
-
-@dataclass(frozen=True, slots=True)
-class RememberedDecision:
-    """The tier of a type of request as a model decided it, and the record for which it was decided.
-
-    ``kind`` says what makes the type: ``task`` (then ``task`` is its name), ``template`` or ``text``.
-    """
-
-    kind: str
-    task: str | None
-    tier: str
-    model: str
-    run: int
-    line: int
-    decided_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingFigures:
-    """Decisions of a model: records for which it was ``asked``, or whose type was remembered, or that fell back.
-
-    ``calls`` are all that were made for it, failed ones included; ``cost`` is what they cost, ``share_pct`` of all costs.
-    """
-
-    asked: int
-    cached: int
-    fallback: int
-    calls: int
-    cost: float | None
-    share_pct: float | None
-
-    @property
-    def hit_rate_pct(self) -> float | None:
-        """Share of the decisions that were remembered."""
-        records = self.asked + self.cached + self.fallback
-        return round(100 * self.cached / records, 2) if records else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +195,7 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             tiers,
             top_errors(connection, run),
             *found_limits(connection, run),
-            routing_figures(connection, figures),
+            routing_figures(connection, run, figures.classify_cost, figures.cost),
             reuse_figures(connection, run),
             escalation_figures(connection, run, figures.saved),
             open_calls(connection, run),
@@ -257,19 +221,6 @@ def found_limits(connection: sqlite3.Connection, run: int) -> tuple[dict[str, di
     return json.loads(found or "{}"), json.loads(shared or "[]")
 
 
-def routing_figures(connection: sqlite3.Connection, run: RunSummary) -> RoutingFigures | None:
-    """What a model's decisions came to; None where none was asked."""
-    rows = connection.execute("SELECT origin, records FROM decision_counters WHERE run = ?", (run.run,))
-    records: dict[str, int] = dict(rows.fetchall())
-    sql = "SELECT coalesce(sum(attempts), 0) FROM attempt_counters WHERE run = ? AND purpose = 'classify'"
-    (calls,) = connection.execute(sql, (run.run,)).fetchone()
-    if not (records or calls):
-        return None
-    share = round(100 * run.classify_cost / run.cost, 2) if run.classify_cost is not None and run.cost else None
-    asked, cached, fallback = (records.get(origin, 0) for origin in ("asked", "cache", "fallback"))
-    return RoutingFigures(asked, cached, fallback, calls, run.classify_cost, share)
-
-
 def reuse_figures(connection: sqlite3.Connection, run: int) -> ReuseFigures | None:
     """What identical requests saved; None where nothing was reused."""
     row = connection.execute("SELECT records, cost_nano, unpriced FROM reuse_counters WHERE run = ?", (run,)).fetchone()
@@ -287,14 +238,6 @@ def top_errors(connection: sqlite3.Connection, run: int, most: int = LISTED_MOST
         (run, most),
     )
     return tuple(FrequentError(row[0] or "", row[1] or "", row[2], row[3]) for row in rows)
-
-
-def remembered_decisions(connection: sqlite3.Connection) -> list[RememberedDecision]:
-    """What models decided for types of requests, the newest first."""
-    rows = connection.execute(
-        "SELECT kind, task, tier, model, run, line, decided_at FROM decision_cache ORDER BY decided_at DESC, run, line"
-    )
-    return [RememberedDecision(*row) for row in rows]
 
 
 def all_statuses(connection: sqlite3.Connection) -> list[RunStatus]:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from batchrouter.reporting.console import StreamConsole
+    from batchrouter.reporting.decisions import RememberedDecision
     from batchrouter.reporting.estimate import Estimate, EstimateRow  # it needs the configuration
-    from batchrouter.reporting.figures import RememberedDecision, RunStatus, RunSummary, Summary, TierSummary
+    from batchrouter.reporting.figures import RunStatus, RunSummary, Summary, TierSummary
     from batchrouter.reporting.open_calls import OpenCalls
 
 ERROR_LENGTH_MOST = 160

@@ -1,4 +1,4 @@
-"""The rows of runs: finding, making, going on with, ending and re-queueing them.
+"""The rows of runs: finding, making, going on with and ending them.
 
 These statements run before the engine starts and after it ended, on the connection that nobody else uses then.
 """
@@ -14,7 +14,6 @@ from typing import Any
 import aiosqlite
 
 from batchrouter.core.errors import ExitCode
-from batchrouter.core.options import RetrySelection
 from batchrouter.core.records import Position
 
 
@@ -272,53 +271,3 @@ def line_digests(connection: sqlite3.Connection, run: int, first: int, last: int
     """(line, digest) of the rows from one line to another, both included, in line order."""
     sql = "SELECT line, digest FROM records WHERE run = ? AND line BETWEEN ? AND ? ORDER BY line"
     return [(row[0], row[1]) for row in connection.execute(sql, (run, first, last))]
-
-
-async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySelection) -> tuple[int, int]:
-    """Queue ended records again as a new generation on the tier that was decided first.
-
-    Returns how many, and how many more were meant but have no request any more.
-    """
-    conditions, values = _selected(which)
-    await connection.execute("CREATE TEMP TABLE chosen (line INTEGER PRIMARY KEY)")
-    sql = (
-        "INSERT INTO temp.chosen SELECT r.line FROM records r"
-        " JOIN results s ON s.run = r.run AND s.line = r.line AND s.generation = r.generation"
-        f" WHERE r.run = ? AND {' AND '.join(conditions)}"
-    )
-    cursor = await connection.execute(sql, (run, *values))
-    meant = cursor.rowcount
-    cursor = await connection.execute(
-        "DELETE FROM temp.chosen WHERE line IN (SELECT line FROM requests WHERE run = ? AND body IS NULL)", (run,)
-    )
-    purged = cursor.rowcount
-    chosen = meant - purged
-    await connection.execute(
-        "UPDATE records SET state = 'queued', generation = generation + 1, tier ="
-        " (SELECT d.tier FROM decisions d WHERE d.run = records.run AND d.line = records.line)"
-        " WHERE run = ? AND line IN (SELECT line FROM temp.chosen)",
-        (run,),
-    )
-    if chosen:
-        await connection.execute(
-            "UPDATE runs SET state = 'stopped', exit_code = NULL WHERE run = ? AND state <> 'running'", (run,)
-        )  # the calls of a process that died are open until the next one begins
-    await connection.execute("DROP TABLE temp.chosen")
-    await connection.commit()
-    return chosen, purged
-
-
-def _selected(which: RetrySelection) -> tuple[list[str], list[Any]]:
-    conditions, values = [], []
-    for column, wanted in (
-        ("r.state", which.statuses),
-        ("s.error_class", which.error_classes),
-        ("r.task", which.tasks),
-        ("r.id", which.ids),
-        ("r.tier", [which.tier] if which.tier else []),
-    ):
-        if wanted:
-            conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(list(wanted), ensure_ascii=False))
-    conditions.append("r.state IN ('done', 'failed')")
-    return conditions, values

@@ -14,7 +14,7 @@ import pytest
 from batchrouter import api
 from batchrouter.core.errors import ExitCode, InputUnfit
 from batchrouter.core.options import InputOptions, RunOptions
-from batchrouter.reporting.figures import RoutingFigures
+from batchrouter.reporting.decisions import RoutingFigures
 from tests.acceptance.conftest import Gateway, Job, completion, problem
 from tests.acceptance.test_processes import config, started, until
 

@@ -23,6 +23,7 @@ from batchrouter.store.ledger import RunLedger, open_ledger
 from batchrouter.store.opening import connect_writer, open_writer
 from batchrouter.store.queue import QUEUED_RECORDS
 from batchrouter.store.reading import open_reader
+from batchrouter.store.requeueing import queue_again
 from batchrouter.store.transaction import write
 from batchrouter.store.verification import violations
 
@@ -340,12 +341,12 @@ async def test_queueing_again_takes_what_meets_every_condition(tmp_path: Path) -
             await ledger.open(start(line))
             ledger.settle(end(line), result(line))
     async with open_writer(path, NOW) as connection:
-        assert await runs.queue_again(connection, 1, RetrySelection()) == (0, 0)
-        assert await runs.queue_again(connection, 1, RetrySelection(("done",), tasks=("t",), ids=("id-3", "id-2"))) == (
+        assert await queue_again(connection, 1, RetrySelection()) == (0, 0)
+        assert await queue_again(connection, 1, RetrySelection(("done",), tasks=("t",), ids=("id-3", "id-2"))) == (
             1,
             0,
         )
-        assert await runs.queue_again(connection, 1, RetrySelection(("done",), tier="high")) == (0, 0)
+        assert await queue_again(connection, 1, RetrySelection(("done",), tier="high")) == (0, 0)
     assert rows(path, "SELECT line, state, generation FROM records") == [
         (1, "done", 1),
         (2, "done", 1),
