@@ -132,7 +132,7 @@ class Pacing:
 
     def resume(self, sent_s: float) -> None:
         """A call of this time was answered: the others may follow at the full rate, if it left after the last refusal."""
-        if sent_s >= self._gate.refused_at_s:
+        if self._gate.is_careful and sent_s >= self._gate.refused_at_s:
             self._gate.is_careful = False
             self.deck.resize(self._deck_slots)
 
