@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,8 +94,10 @@ async def retry(
 ) -> tuple[int, RunReport | None]:
     """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report).
 
-    WrongUsage: ``which`` names a class of error or a tier that there is not.
+    ``options.limit`` is for ``run``: how many records are done again says ``which.most``. WrongUsage: ``which`` names a
+    class of error or a tier that there is not.
     """
+    options = replace(options, limit=None)
     number = _number_of(db, run, options.output)
     _check_known("--error", which.error_classes, [str(one) for one in ErrorClass])
     async with open_desk(Path(db), settings, options, observer) as desk:

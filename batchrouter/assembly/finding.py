@@ -13,6 +13,7 @@ import aiosqlite
 from batchrouter.assembly.carried import fixed_settings, settings_of
 from batchrouter.core.errors import InputMissing
 from batchrouter.core.options import InputOptions, RunOptions
+from batchrouter.core.records import Position
 from batchrouter.core.run_choice import Choice, Comparison, choose, first_difference
 from batchrouter.core.settings import Settings
 from batchrouter.intake.source import FileSource
@@ -65,6 +66,9 @@ class RunFinder:
                 stack.pop_all()
                 return Plan(run, opened)
             compared = await opened.compare(self._digests_of(stored))
+            if not stored.is_finished and stored.position == Position():
+                currency = self._settings.currency
+                stored = await runs.begin_anew(self._connection, stored, currency=currency, fixed=fixed)
             choice = await self._choose(stored, compared, fixed)
             if choice.notice:
                 self._observer.notice(choice.notice)

@@ -226,7 +226,11 @@ def run_options(command: Command) -> Command:
                 help="Start no call after this: 06:30 (the next one to come), or ISO with offset.",
             ),
             click.option("--max-duration", type=Duration(), help="Start no call after so long: 90s, 15m, 6h."),
-            click.option("--limit", type=click.IntRange(min=1), help="Only the first N records."),
+            click.option(
+                "--limit",
+                type=click.IntRange(min=1),
+                help="Only the first N records: of the input, or of those that `retry` does again.",
+            ),
             click.option(
                 "--grace",
                 type=click.FloatRange(min=0),

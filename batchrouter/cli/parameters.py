@@ -59,6 +59,8 @@ class TimeOfStop(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time: write 06:30, or 2026-01-31T06:30:00+05:30", param, ctx)
         if at.tzinfo is None:
             self.fail(f"{value!r} has no offset: write it as {value}+05:30, or as HH:MM for local time", param, ctx)
+        if at <= self._wall_clock().astimezone():
+            self.fail(f"{value!r} is over already: no call would be made", param, ctx)
         return at
 
 

@@ -141,11 +141,12 @@ def retry(
     \b
     batchrouter retry --db night.db
     batchrouter retry 3 --error server --error lost
+    batchrouter retry 3 --status done --limit 5
     batchrouter retry --status done --task legal-review --queue-only
     """
     from batchrouter import api  # noqa: PLC0415
 
-    which = RetrySelection(statuses, error_classes, tasks, ids, tier)
+    which = RetrySelection(statuses, error_classes, tasks, ids, tier, options.limit)
     settings, db = api.load_settings(common.config, budget=budget), common.existing_database()
     queued, report = _followed(
         common,

@@ -97,10 +97,14 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, slots=True)
 class RetrySelection:
-    """Which ended records ``retry`` does again; a record must meet every condition that is given."""
+    """Which ended records ``retry`` does again; a record must meet every condition that is given.
+
+    ``most``: so many of them, the first in the input; None: all.
+    """
 
     statuses: tuple[str, ...] = ("failed",)
     error_classes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     tier: str | None = None
+    most: int | None = None

@@ -81,7 +81,7 @@ class RateSearch:
             return True
         if not is_known or sent_s <= self._cut_at_s:
             return False
-        surge = self._log.surge(sent_s)
+        surge = self._log.surge(sent_s, self._surge_since_s)
         if surge and (self.rpm is None or self._is_of_a_minute or surge.refused >= ALL_REFUSED * surge.calls):
             self._refusing_since_s, self._first_refused_s = now_s, surge.since_s
             self._told_to_wait_until_s = now_s + retry_after_s
@@ -102,6 +102,8 @@ class RateSearch:
 
     def _look_for_limit(self, sent_s: float, now_s: float) -> None:
         """A few of many calls are refused: by a limit, or by noise."""
+        if self._surge_since_s is not None and self._log.still_surges(self._surge_since_s, sent_s):
+            return
         self._surge_since_s = None
         if now_s < self._cut_at_s + SETTLE_S:
             return

@@ -104,6 +104,10 @@ class RefusalLog:
         """Calls sent after the one time and not after the other that were not refused, as far as it is known."""
         return _within(self._sent, after_s, until_s) - _within(self._refused, after_s, until_s)
 
+    def still_surges(self, since_s: float, until_s: float) -> bool:
+        """Whether of the calls between these times as large a share was refused as in a surge."""
+        return _within(self._refused, since_s, until_s) >= SURGE_SHARE * _within(self._sent, since_s, until_s)
+
     def refused_until(self, after_s: float) -> float:
         """When the last of the calls sent after then was sent that were refused without one in between that was not."""
         until_s = after_s
@@ -131,8 +135,12 @@ class RefusalLog:
         last_s = self._sent[place]
         return min(self._sent[max(0, place - FEW_CALLS)], last_s - LATELY_S), last_s
 
-    def surge(self, sent_s: float) -> Surge | None:
-        """Whether of the calls up to this one, which was refused, far more were refused than before them."""
+    def surge(self, sent_s: float, since_s: float | None = None) -> Surge | None:
+        """Whether of the calls up to this one, which was refused, far more were refused than before them.
+
+        ``since_s``: since when a surge lasts, so that it is not taken for what is usual.
+        """
+        before_s = math.inf if since_s is None else since_s
         place = bisect_right(self._sent, sent_s)
         for least in SURGE_CALLS:
             if least > place:
@@ -142,7 +150,7 @@ class RefusalLog:
                 return None
             first, first_refused = bisect_left(self._sent, first_s), bisect_left(self._refused, first_s)
             calls, refused = place - first, bisect_right(self._refused, sent_s) - first_refused
-            noise = self._noise_before(first_s)
+            noise = self._noise_before(min(first_s, before_s))
             share = refused / calls
             if share < SURGE_SHARE + noise * (1 - SURGE_SHARE):
                 continue

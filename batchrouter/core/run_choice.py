@@ -69,9 +69,9 @@ def _of_finished(run: int, comparison: Comparison, settings_differ: str, failed:
         return Choice("go_on", f"the input has grown since run {run} finished: it goes on with the new lines")
     notice = f"run {run} is finished and its input unchanged: nothing to do"
     if failed:
-        notice = f"`batchrouter retry {run}` does failed records again; {notice}"
+        notice = f"{notice}; `batchrouter retry {run}` does failed records again"
     if settings_differ:
-        notice = f"--new runs it all again under the new settings ({settings_differ}); {notice}"
+        notice = f"{notice}; --new does all of it again under other settings ({settings_differ})"
     return Choice("repeat", notice)
 
 

@@ -25,6 +25,8 @@ PAUSE_MOST_S = 60.0
 LONG_PAUSE_S = 60.0
 """A model that pauses for longer is down: the tier's next one takes its records."""
 LOOK_AGAIN_S = 1.0
+SILENCE_S = 5.0
+"""No answer for so long is told; a call that breaks off now and then is not."""
 SEARCHING_PAUSE_MOST_S = 8.0
 """How long refusals last tells what kind of limit it is, so an unknown one is asked more often."""
 
@@ -183,6 +185,18 @@ class ModelState:
             f"{self.name}: the gateway asks to wait {self._asks_for_s:,.0f} s, longer than patience_s = {self.patience_s:g}: {self._last_message}",
             "Nothing is lost: start the same command again after that time.",
         )
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has given no answer at all for some seconds, or to many calls in a row."""
+        return self.breaker.is_open or self.breaker.silent_for_s(self._clock.monotonic_s()) > SILENCE_S
+
+    def retry_in_s(self, error_class: str | None, delay_s: float) -> float:
+        """When a call that failed in this way is made again: where no answer came, at the end of the patience at the latest."""
+        if error_class not in NO_ANSWER or self.breaker.failing_since_s is None:
+            return delay_s
+        over_s = self.breaker.failing_since_s + self.patience_s
+        return min(delay_s, max(0.0, over_s - self._clock.monotonic_s()))
 
     @property
     def is_given_up(self) -> bool:

@@ -1,8 +1,13 @@
-"""Identical requests are asked once: those that come later get the answer that is there, those beside it wait for it."""
+"""Identical requests are asked once: those that come later get the answer that is there, those beside it wait for it.
+
+What becomes of the one that asks becomes of the others: where its answers fail their checks and it goes on a tier up,
+they go there too and wait for it again. Where it has failed for good, each is asked for by itself.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +17,8 @@ from batchrouter.engine.context import RunContext
 from batchrouter.engine.lane import TierLane
 from batchrouter.ports import Job, ResultRow, Reusable
 
+REMEMBERED_MOST = 10_000
+"""Of so many requests that got no answer in their tier it is known what became of them."""
 PARKED_MOST = 1_000
 """So many records may wait for the answer of another; then no new rows are taken until some of them have theirs."""
 
@@ -36,24 +43,31 @@ class Reuse:
         self._across_runs = across_runs
         self._askers: dict[bytes, _Asker] = {}
         self._fresh: dict[bytes, Reusable] = {}
+        self._unanswered: dict[bytes, str | None] = {}
+        self._move: Callable[[Job, TierLane, str], None] | None = None
         self._parked = 0
 
+    def moved_by(self, move: Callable[[Job, TierLane, str], None]) -> None:
+        """What brings a record from its lane to another tier."""
+        self._move = move
+
     async def must_ask(self, job: Job, lane: TierLane, output_cap: int) -> bool:
-        """Whether this record has to be asked for; else it has its answer, or waits for one that is on its way.
+        """Whether this record has to be asked for; else it has its answer, waits for one, or has gone on a tier up.
 
         A record that is done again is meant to be asked for.
         """
         if job.generation > 1:
             return True
         digest = job.digest or self._digest(job, output_cap)
-        asker = self._askers.get(digest)
-        if asker is None:
+        if digest not in self._askers and digest not in self._unanswered:
             found = self._fresh.get(digest) or await self._ledger.reusable(digest, across_runs=self._across_runs)
             found = found or self._fresh.get(digest)
             if found:
                 self._give(found, job, lane)
                 return False
-            asker = self._askers.setdefault(digest, _Asker(job.line))  # another may have come meanwhile
+        if digest in self._unanswered:
+            return self._is_asked_alone(job, lane, self._unanswered[digest])
+        asker = self._askers.setdefault(digest, _Asker(job.line))
         job.digest = digest
         if asker.line == job.line:
             return True
@@ -71,6 +85,36 @@ class Reuse:
         self._ledger.tell(partial(self._is_durable, digest))
         for parked, lane in self._unparked(asker):
             self._give(found, parked, lane)
+
+    def went_up(self, job: Job, tier: str) -> list[tuple[Job, TierLane]]:
+        """The record goes on in this tier; those that waited for it, and shall follow."""
+        return self._not_answered(job, tier)
+
+    def failed(self, job: Job) -> None:
+        """The record has failed: each of those that waited for it is asked for by itself."""
+        for parked, lane in self._not_answered(job, None):
+            lane.again(parked)
+
+    def _not_answered(self, job: Job, tier: str | None) -> list[tuple[Job, TierLane]]:
+        digest, asker = job.digest, self._askers.get(job.digest) if job.digest else None
+        if digest is None or asker is None or asker.line != job.line:
+            return []
+        if len(self._unanswered) >= REMEMBERED_MOST:
+            del self._unanswered[next(iter(self._unanswered))]
+        self._unanswered[digest] = tier
+        del self._askers[digest]
+        parked = self._unparked(asker)
+        for one in (job, *(parked_job for parked_job, _ in parked)):
+            one.digest = None
+        return parked
+
+    def _is_asked_alone(self, job: Job, lane: TierLane, tier: str | None) -> bool:
+        """An identical request had no answer here: this one goes where that went, or is asked for by itself."""
+        job.digest = None
+        if tier is None or self._move is None:
+            return True
+        self._move(job, lane, tier)
+        return False
 
     def _is_durable(self, digest: bytes) -> None:
         self._fresh.pop(digest, None)

@@ -33,6 +33,8 @@ class Settling:
         reuse: Reuse | None,
     ) -> None:
         self._reuse = reuse
+        if reuse:
+            reuse.moved_by(self._follow)
         self._settings = context.settings
         self._ledger = context.ledger
         self._budgeting = context.budgeting
@@ -92,7 +94,7 @@ class Settling:
                 self._finish(settlement, job, lane)
             case "retry":
                 self._ledger.settle(end)
-                lane.retry(job, step.delay_s)
+                lane.retry(job, model.retry_in_s(end.error_class, step.delay_s))
             case "raise_cap":
                 self._ledger.settle(end)
                 lane.again(job)
@@ -122,6 +124,8 @@ class Settling:
         self._observer.finished(job.tier, result.state, result.baseline_nano)
         if self._reuse and result.state == "done":
             self._reuse.answered(job, result)
+        elif self._reuse:
+            self._reuse.failed(job)
         lane.release(job)
 
     def release_held(self) -> None:
@@ -153,14 +157,24 @@ class Settling:
         row = failure(job, error, reason, self._clock.utc())
         self._ledger.settle(end, row)
         self._observer.finished(job.tier, row.state, None)
+        if self._reuse:
+            self._reuse.failed(job)
         lane.release(job)
 
+    def _follow(self, job: Job, lane: TierLane, tier: str) -> None:
+        """A record goes on in the tier where an identical one has gone."""
+        self._ledger.settle(None, move=TierMove(job.line, tier))
+        self._move(job, lane, tier)
+
     def _move(self, job: Job, lane: TierLane, tier: str) -> None:
+        followers = self._reuse.went_up(job, tier) if self._reuse else []
         before, job.tier = job.tier, tier
         job.history = job.history.on_another_tier()
         self._observer.moved(before, tier)
         self._lanes[tier].arrive(job)
         lane.release(job)
+        for other, its_lane in followers:
+            self._follow(other, its_lane, tier)
 
 
 def _refused_alike(outcome: Outcome) -> RunEnd:

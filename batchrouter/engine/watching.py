@@ -28,9 +28,16 @@ class GatewayWatch:
     def learn(self, made: Made, model: ModelState, *, jitter: float) -> None:
         """One call ended: what it tells of its model and of the gateway. ``jitter`` is in [0, 1)."""
         outcome = made.outcome
+        was_silent = model.is_silent
         pause_s = model.learn(outcome, made.start, sent_s=made.sent_s, jitter=jitter)
         if pause_s:
             self._observer.notice(f"{model.name}: rate limited, pausing {pause_s:,.0f} s")
+        if model.is_silent and not was_silent:
+            self._observer.notice(
+                f"{model.name}: no answer from the gateway, waiting up to patience_s = {model.patience_s:g}: {outcome.message}"
+            )
+        elif was_silent and not model.is_silent:
+            self._observer.notice(f"{model.name}: the gateway answers again")
         if outcome.status_code == 200:
             self._unusable.add(unusable=outcome.error in PAID_UNUSABLE)
             if self._unusable.too_high:

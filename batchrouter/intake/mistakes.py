@@ -48,6 +48,12 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, value: 
         return f"unknown key{did_you_mean(last, _known_keys(location[:-1]))}"
     if kind == "missing":
         return "is missing"
+    if kind == "tuple_type":
+        return (
+            f'{_shown(value)}: input should be an array, as in ["{value}"]'
+            if isinstance(value, str)
+            else "input should be an array"
+        )
     text = message[:1].lower() + message[1:]
     if any(part in _SECRET for part in location) or isinstance(value, BaseModel | dict | list | tuple):
         return text

@@ -73,6 +73,8 @@ def template_text(value: str) -> str:
 
     Raises InputMissing for what can only be meant as a file (``prompts/a.txt``) and is not there or not readable.
     """
+    if not value:
+        return value
     path = Path(value)
     try:
         if path.is_file():

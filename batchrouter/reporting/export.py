@@ -18,12 +18,13 @@ from typing import Any
 
 import orjson
 
-from batchrouter.core.errors import InputUnfit, StorageFailed
+from batchrouter.core.errors import InputUnfit, StorageFailed, WrongUsage
 from batchrouter.core.filesystems import files_of_database
 from batchrouter.core.records import Result
 
 log = logging.getLogger("batchrouter")
 
+STATUSES = frozenset({"done", "failed", "rejected", "pending"})
 _JSON_COLUMNS = ("request", "response", "metadata")
 _LINE_ENDS = str.maketrans("\r\n", "  ")
 """In JSON they stand between tokens only: strings hold them escaped."""
@@ -131,6 +132,8 @@ def results(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -
 
 def _rows(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> sqlite3.Cursor:
     condition, values = "", list(statuses)
+    if unknown := set(statuses) - STATUSES:
+        raise WrongUsage(f"{unknown.pop()!r} is no status of a record", f"Statuses are {', '.join(sorted(STATUSES))}.")
     if statuses:
         condition = f" AND status IN ({', '.join('?' * len(values))})"
     return connection.execute(f"SELECT * FROM answers WHERE run = ?{condition} ORDER BY line", (run, *values))

@@ -87,7 +87,7 @@ class Summary:
     that share one of their account. ``routing`` None: no model was asked for a tier. ``open_calls`` None: no call is open.
     ``worst_case`` None: nothing of the cost is estimated. ``stop_reason`` None: it did not stop before its end.
     ``demo``: its answers came from the demo gateway, and nothing was billed. ``cut``: the rest of its input was not to be had
-    any more when it went on.
+    any more when it went on. ``unread``: its input was not read to its end yet.
     """
 
     run: RunSummary
@@ -103,6 +103,7 @@ class Summary:
     stop_reason: str | None = None
     demo: bool = False
     cut: bool = False
+    unread: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The object of ``--json``; keys as the views' columns."""
@@ -119,6 +120,7 @@ class Summary:
             "stop_reason": self.stop_reason,
             "demo": self.demo,
             "cut": self.cut,
+            "unread": self.unread,
         }
 
 
@@ -189,7 +191,7 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
         rows = connection.execute(_TIERS, (run, run))
         tiers = tuple(TierSummary(**dict(row)) for row in rows)
         figures = run_summary(connection, run)
-        stop_reason, demo, cut = _of_the_row(connection, run)
+        stop_reason, demo, intake = _of_the_row(connection, run)
         return Summary(
             figures,
             tiers,
@@ -202,17 +204,18 @@ def summary(connection: sqlite3.Connection, run: int) -> Summary:
             worst_case(connection, run),
             stop_reason,
             demo,
-            cut,
+            cut=intake == "cut",
+            unread=intake == "reading",
         )
     finally:
         connection.execute("COMMIT")
 
 
-def _of_the_row(connection: sqlite3.Connection, run: int) -> tuple[str | None, bool, bool]:
-    """(why it stopped before its end, unless it has been queued again since; whether it is a demo, and whether it is cut)."""
-    sql = "SELECT iif(exit_code IS NULL, NULL, stop_reason), demo, intake_state = 'cut' FROM runs WHERE run = ?"
-    reason, demo, cut = connection.execute(sql, (run,)).fetchone()
-    return reason, bool(demo), bool(cut)
+def _of_the_row(connection: sqlite3.Connection, run: int) -> tuple[str | None, bool, str]:
+    """(why it stopped before its end, unless it has been queued again since; whether it is a demo; how far its input is read)."""
+    sql = "SELECT iif(exit_code IS NULL, NULL, stop_reason), demo, intake_state FROM runs WHERE run = ?"
+    reason, demo, intake = connection.execute(sql, (run,)).fetchone()
+    return reason, bool(demo), intake
 
 
 def found_limits(connection: sqlite3.Connection, run: int) -> tuple[dict[str, dict[str, int]], list[list[str]]]:
@@ -253,8 +256,9 @@ def _status(connection: sqlite3.Connection, run: RunSummary) -> RunStatus:
     return RunStatus(run, oldest, calls, stop_reason, demo)
 
 
-def find_run(connection: sqlite3.Connection, selector: str) -> int:
+def find_run(connection: sqlite3.Connection, selector: str | int) -> int:
     """The run that a person means: a number, a name (the newest of that name), or ``latest``."""
+    selector = str(selector)
     conditions = ["name = ?1"]
     if selector == "latest":
         conditions = ["?1 = 'latest'"]

@@ -72,19 +72,15 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
         console.print(f"  stopped: {printable(_short(summary.stop_reason))}")
     if summary.cut:
         console.print("  cut: only what was taken in of its input before it was no longer to be had")
+    if summary.unread:
+        console.print("  its input is not read to its end yet: more records may follow")
     console.print(_counts(run))
     for label, value in (*_amounts(summary), *_perhaps_paid(summary), *_apart(summary)):
         console.print(f"  {label:<20}{value}")
     if summary.tiers:
         console.print()
         console.print(_tier_table(summary.tiers, run.currency))
-    if summary.errors:
-        console.print()
-        for error in summary.errors:
-            console.print(
-                f"  {error.records:,} × {printable(error.error_class)}: {printable(_short(error.error))}"
-                f" (first: line {error.line})"
-            )
+    _print_errors(summary, console)
     if summary.found_limits:
         console.print()
         console.print("  limits that nobody configured, as the calls found them, for the configuration:")
@@ -93,6 +89,20 @@ def print_summary(summary: Summary, file: IO[str], db: Path) -> None:
     console.print()
     for line in _next_steps(run, db):
         console.print(f"  {printable(line)}")
+
+
+def _print_errors(summary: Summary, console: StreamConsole) -> None:
+    """The most frequent errors, and how many records have another."""
+    if not summary.errors:
+        return
+    console.print()
+    for error in summary.errors:
+        console.print(
+            f"  {error.records:,} × {printable(error.error_class)}: {printable(_short(error.error))}"
+            f" (first: line {error.line})"
+        )
+    if others := summary.run.failed + summary.run.rejected - sum(error.records for error in summary.errors):
+        console.print(f"  {counted(others, 'record')} with other errors: `select line, error from answers`")
 
 
 def _short(text: str) -> str:

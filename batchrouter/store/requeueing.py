@@ -13,7 +13,7 @@ from batchrouter.core.options import RetrySelection
 async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySelection) -> tuple[int, int]:
     """Queue ended records again as a new generation on the tier that was decided first.
 
-    Returns how many, and how many more were meant but have no request any more.
+    Returns how many, and how many that were meant have no request any more.
     """
     conditions, values = _selected(which)
     await connection.execute("CREATE TEMP TABLE chosen (line INTEGER PRIMARY KEY)")
@@ -22,13 +22,15 @@ async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySe
         " JOIN results s ON s.run = r.run AND s.line = r.line AND s.generation = r.generation"
         f" WHERE r.run = ? AND {' AND '.join(conditions)}"
     )
-    cursor = await connection.execute(sql, (run, *values))
-    meant = cursor.rowcount
+    await connection.execute(sql, (run, *values))
     cursor = await connection.execute(
         "DELETE FROM temp.chosen WHERE line IN (SELECT line FROM requests WHERE run = ? AND body IS NULL)", (run,)
     )
     purged = cursor.rowcount
-    chosen = meant - purged
+    if which.most is not None:
+        sql = "DELETE FROM temp.chosen WHERE line NOT IN (SELECT line FROM temp.chosen ORDER BY line LIMIT ?)"
+        await connection.execute(sql, (which.most,))
+    ((chosen,),) = await connection.execute_fetchall("SELECT count(*) FROM temp.chosen")
     await connection.execute(
         "UPDATE records SET state = 'queued', generation = generation + 1, tier ="
         " (SELECT d.tier FROM decisions d WHERE d.run = records.run AND d.line = records.line)"
@@ -41,7 +43,7 @@ async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySe
         )  # the calls of a process that died are open until the next one begins
     await connection.execute("DROP TABLE temp.chosen")
     await connection.commit()
-    return chosen, purged
+    return int(chosen), purged
 
 
 def _selected(which: RetrySelection) -> tuple[list[str], list[Any]]:

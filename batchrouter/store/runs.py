@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiosqlite
@@ -107,6 +107,18 @@ async def create_run(
     )
     await connection.commit()
     return await run_by_number(connection, cursor.lastrowid or 0)
+
+
+async def begin_anew(
+    connection: aiosqlite.Connection, run: RunRow, *, currency: str, fixed: Mapping[str, Any]
+) -> RunRow:
+    """A run that has taken in nothing yet takes other settings."""
+    await connection.execute(
+        "UPDATE runs SET currency = ?, fixed = ? WHERE run = ?",
+        (currency, json.dumps(fixed, ensure_ascii=False), run.run),
+    )
+    await connection.commit()
+    return replace(run, currency=currency, fixed=fixed)
 
 
 async def begin(

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from batchrouter import api
 from batchrouter.core.errors import WrongUsage
-from batchrouter.core.options import RetrySelection
+from batchrouter.core.options import RetrySelection, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.reporting import terminal
 from tests.acceptance.conftest import Heard, Job, completion, problem
@@ -247,6 +247,16 @@ async def test_while_the_first_model_is_down_the_tiers_next_does_all_the_work(jo
     job.check()
 
 
+async def test_a_gateway_that_falls_silent_is_told_and_that_it_answers_again(job: Job) -> None:
+    job.observer = heard = Heard()
+    job.gateway.reply = lambda _body, n: problem(503) if n < 30 else completion()
+    job.prompts(*(f"{n}" for n in range(40)))
+    assert (await job.run(concurrency=40)).exit_code == 0
+    assert heard.count("small: no answer from the gateway, waiting up to patience_s = 900: 503") == 1
+    assert heard.count("small: the gateway answers again") == 1
+    job.check()
+
+
 async def test_an_outage_longer_than_the_patience_leaves_every_record_pending(job: Job) -> None:
     job.settings["gateway"]["patience_s"] = 1.5
     job.settings["run"] = {"max_attempts": 3}
@@ -447,6 +457,17 @@ async def test_retry_does_failed_records_again_as_a_new_generation(job: Job) -> 
     assert (queued, report.exit_code if report else None) == (1, 0)
     assert job.answers("status, answer, attempts") == [("done", "yes", 1), ("done", "now", 2)]
     assert job.rows("SELECT generation, state FROM results WHERE line = 2") == [(1, "failed"), (2, "done")]
+    job.check()
+
+
+async def test_a_retry_of_a_few_leaves_all_other_answers(job: Job) -> None:
+    job.prompts(*(f"{n}" for n in range(10)))
+    assert (await job.run()).exit_code == 0
+    job.gateway.reply = lambda _body, _n: completion("now")
+    settings, which = Settings.model_validate(job.settings), RetrySelection(("done",), most=3)
+    queued, report = await api.retry("latest", db=job.db, settings=settings, which=which, options=RunOptions(limit=3))
+    assert (queued, report.exit_code if report else None) == (3, 0)
+    assert job.answers("answer") == [("now",)] * 3 + [("yes",)] * 7
     job.check()
 
 

@@ -164,14 +164,51 @@ async def test_few_requests_that_are_refused_alike_have_failed(reusing_job: Job)
     job.check()
 
 
-async def test_an_escalated_record_reuses_what_the_dearer_tier_answered(reusing_job: Job) -> None:
+@pytest.mark.parametrize("concurrency", [1, 2, 100])
+async def test_where_one_goes_a_tier_up_those_that_are_identical_go_with_it(reusing_job: Job, concurrency: int) -> None:
     job = reusing_job
     job.gateway.reply = lambda body, _n: completion("maybe" if body["model"] == "small" else "yes")
-    job.write([{"prompt": "same", "temperature": 0, "expect": {"one_of": ["yes"]}}] * 3)
-    assert (await job.run()).exit_code is ExitCode.OK
-    models = [request["model"] for request in job.gateway.requests]
-    assert models.count("middle") == 1
+    job.write([{"prompt": "same", "temperature": 0, "expect": {"one_of": ["yes"]}}] * 700)  # more than one page of rows
+    report = await job.run(concurrency=concurrency)
+    assert report.exit_code is ExitCode.OK
+    assert [request["model"] for request in job.gateway.requests] == ["small", "middle"]
     assert {(row[0], row[1]) for row in job.answers("answer, tier")} == {("yes", "medium")}
+    assert report.summary.reuse
+    assert report.summary.reuse.records == 699
+    job.check()
+
+
+async def test_where_no_tier_has_an_answer_that_passes_each_is_asked_by_itself(reusing_job: Job) -> None:
+    job = reusing_job
+    two_beside_each_other = asyncio.Barrier(2)
+
+    async def beside_another() -> Any:
+        await asyncio.wait_for(two_beside_each_other.wait(), 60)
+        return completion("maybe")
+
+    def reply(body: dict[str, Any], n: int) -> Any:
+        return beside_another() if body["model"] == "large" and n > 2 else completion("maybe")
+
+    job.gateway.reply = reply
+    job.write([{"prompt": "same", "temperature": 0, "expect": {"one_of": ["yes"]}}] * 21)
+    report = await job.run()
+    assert report.exit_code is ExitCode.SOME_FAILED
+    assert {row[0] for row in job.answers("status")} == {"failed"}
+    models = [request["model"] for request in job.gateway.requests]
+    assert (models.count("small"), models.count("middle"), models.count("large")) == (1, 1, 21)
+    job.check()
+
+
+async def test_what_became_of_a_request_is_known_of_so_many(reusing_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = reusing_job
+    monkeypatch.setattr(reusing, "REMEMBERED_MOST", 2)
+    job.gateway.reply = lambda body, _n: completion("maybe" if body["model"] == "small" else "yes")
+    prompts = [f"question {number % 5}" for number in range(20)]
+    job.write([{"prompt": prompt, "temperature": 0, "expect": {"one_of": ["yes"]}} for prompt in prompts])
+    assert (await job.run(concurrency=1)).exit_code is ExitCode.OK
+    models = [request["model"] for request in job.gateway.requests]
+    assert models.count("middle") == 5
+    assert models.count("small") >= 5
     job.check()
 
 

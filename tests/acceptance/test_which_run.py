@@ -8,9 +8,10 @@ import pytest
 
 from batchrouter import api
 from batchrouter.core.errors import ConfigurationError, InputUnfit
-from batchrouter.core.options import RunOptions
+from batchrouter.core.options import InputOptions, RunOptions
 from batchrouter.core.settings import Settings
 from tests.acceptance.conftest import Heard, Job, completion, problem
+from tests.canary import CANARY
 
 
 async def unfinished(job: Job) -> None:
@@ -124,6 +125,20 @@ async def test_settings_that_records_carry_may_not_change_on_an_unfinished_run(
         await job.run()
     assert (await job.resume()).exit_code == 0
     assert job.gateway.prompts() == ["two"]
+
+
+async def test_a_run_that_took_in_nothing_takes_other_settings(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.write([{"text": "good"}])
+    monkeypatch.delenv("TEST_KEY")
+    with pytest.raises(ConfigurationError, match="TEST_KEY"):
+        await job.run()
+    monkeypatch.setenv("TEST_KEY", CANARY)
+    job.settings["currency"] = "USD"
+    job.input_options = InputOptions(template="Good? {text}")
+    assert (await job.run()).exit_code == 0
+    assert job.answers("run, status, currency") == [(1, "done", "USD")]
+    assert job.gateway.prompts() == ["Good? good"]
+    job.check()
 
 
 async def test_prices_limits_and_models_may_change_and_each_attempt_names_its_configuration(job: Job) -> None:

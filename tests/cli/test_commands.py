@@ -197,9 +197,9 @@ def test_estimate_takes_the_options_of_run(shell: Shell) -> None:
 
 def test_estimate_says_where_a_run_would_stop(shell: Shell) -> None:
     Path("batchrouter.toml").write_text(TICKETS.with_name("batchrouter.toml").read_text())
-    said = shell("estimate", str(TICKETS), "--budget", "0.01", "--until", "2026-01-01T00:00:00Z").out
+    said = shell("estimate", str(TICKETS), "--budget", "0.01", "--max-duration", "1s").out
     assert "the cost is over the budget of ₹0.01" in said
-    assert "the time is over the 0 s" in said
+    assert "the time is over the 1 s" in said
     said = shell("estimate", str(TICKETS), "--budget", "100", "--max-duration", "1h").out
     assert "is over" not in said
 

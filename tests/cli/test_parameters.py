@@ -68,9 +68,15 @@ def test_a_clock_time_is_the_next_one_to_come(now: str, text: str, utc: str) -> 
 
 
 def test_an_iso_time_keeps_its_offset() -> None:
-    at = TimeOfStop().convert("2026-01-31T06:30:00+05:30", None, None)
+    times = TimeOfStop(lambda: datetime(2026, 1, 30))  # noqa: DTZ001 - a wall clock
+    at = times.convert("2026-01-31T06:30:00+05:30", None, None)
     assert at.utcoffset() == timedelta(hours=5, minutes=30)
-    assert TimeOfStop().convert("2026-01-31T01:00:00Z", None, None) == at
+    assert times.convert("2026-01-31T01:00:00Z", None, None) == at
+
+
+def test_a_time_that_is_over_is_none() -> None:
+    with pytest.raises(click.BadParameter, match="is over already"):
+        converted(TimeOfStop(), "2020-01-31T06:30:00+05:30")
 
 
 @pytest.mark.parametrize("text", ["24:00", "6:3", "noon", "2026-01-31T06:30:00", ""])

@@ -30,8 +30,8 @@ def test_the_row_that_applies(finished: bool, comparison: Comparison, action: st
 @pytest.mark.parametrize("failed", [0, 2])
 def test_retry_is_named_where_records_have_failed(failed: int) -> None:
     choice = choose(run=3, finished=True, comparison=SAME, settings_differ="", failed=failed)
-    assert choice.notice.startswith("`batchrouter retry 3`") == (failed > 0)
-    assert ("retry" in choice.notice) == (failed > 0)
+    assert choice.notice.startswith("run 3 is finished")
+    assert ("`batchrouter retry 3`" in choice.notice) == (failed > 0)
 
 
 def test_a_changed_input_of_an_unfinished_run_is_refused_with_both_ways_out() -> None:
@@ -51,7 +51,7 @@ def test_changed_settings_are_refused_while_lines_depend_on_them(finished: bool,
 def test_a_finished_run_under_other_settings_says_how_to_run_it_again() -> None:
     choice = choose(run=3, finished=True, comparison=SAME, settings_differ="template was 'a', is 'b'")
     assert choice.action == "repeat"
-    assert choice.notice.startswith("--new ")
+    assert "--new " in choice.notice
     assert "template was 'a', is 'b'" in choice.notice
 
 

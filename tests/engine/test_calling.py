@@ -156,3 +156,16 @@ async def test_a_call_that_is_cut_off_while_it_waits_for_its_place_says_so_and_l
     bench.gateway.answers.set()
     await first
     assert not bench.model.pacing.place.locked()
+
+
+def test_a_call_without_an_answer_is_made_again_at_the_end_of_the_patience_at_the_latest() -> None:
+    async def main() -> None:
+        model = Bench().model
+        assert model.retry_in_s("server", 60.0) == 60.0
+        now_s = LoopClock().monotonic_s()
+        model.breaker.failed(now_s - 890, 1, sent_s=now_s - 890)
+        assert model.retry_in_s("server", 60.0) == pytest.approx(10, abs=1)
+        assert model.retry_in_s("server", 3.0) == 3.0
+        assert model.retry_in_s("overload", 60.0) == 60.0
+
+    asyncio.run(main())

@@ -68,6 +68,7 @@ def test_json_has_the_columns_as_keys(reader: sqlite3.Connection, mixed: int) ->
         "stop_reason",
         "demo",
         "cut",
+        "unread",
     ]
     assert list(value) == ["run", "tiers", *apart]
     assert value["run"]["done"] == 3
