@@ -14,12 +14,16 @@ import msgspec
 
 MARGIN = 0.99
 """The share of an announced limit that is used, so that clocks and network jitter never carry us over it."""
-CATCH_UP_S = 0.03
+CATCH_UP_S = 0.05
 """What a busy machine may hold the event loop up. What leaves together fills a second early, which then stands still for
 as long before its end, again in each that follows; and small buckets at the gateway overflow."""
 SECOND_S = 1.005
 """A second as the gateway counts it, and a little more."""
 WINDOW_S = 60.0
+FEW_RPM = 120.0
+"""Of so few requests a single one that leaves late is more than the margin of a minute: then a minute is counted, too."""
+MINUTE_S = 60.02
+"""A minute as the gateway counts it, and a little more."""
 LEAVING_S = 0.02
 """How soon to look again where the calls that have their turn wait for their connections."""
 
@@ -75,14 +79,15 @@ class Turn:
 class RequestGrid:
     """Even spacing of requests. A slot that was missed is not made up for, but for the last ``CATCH_UP_S``.
 
-    No second has more requests than its share of the limit, however late they leave: a call that has its turn and has
-    not left yet counts as well.
+    No second has more requests than its share of the limit (rounded up), and no minute more than the limit, however late
+    they leave: a call that has its turn and has not left yet counts as well.
     """
 
     rpm: float
     next_s: float = 0.0
     leaving: dict[Turn, None] = field(default_factory=dict)
     recent: deque[Turn] = field(default_factory=deque)
+    of_minute: deque[float] = field(default_factory=deque)
 
     @property
     def interval_s(self) -> float:
@@ -99,7 +104,7 @@ class RequestGrid:
         """Seconds until the next slot; zero or less: it is there."""
         while self.recent and self.recent[0].at_s + SECOND_S <= now_s:
             self.recent.popleft()
-        wait_s = self.next_s - now_s
+        wait_s = max(self.next_s - now_s, self._minute_full_for_s(now_s))
         if not self._is_full:
             return wait_s
         self.leaving = {turn: None for turn in self.leaving if turn.is_leaving}  # some left by another grid
@@ -111,6 +116,14 @@ class RequestGrid:
     def _is_full(self) -> bool:
         return len(self.recent) + len(self.leaving) >= math.ceil(self.rpm * MARGIN * SECOND_S / WINDOW_S)
 
+    def _minute_full_for_s(self, now_s: float) -> float:
+        """Where few are allowed: seconds until the minute has room for one more; negative: it has."""
+        while self.of_minute and (self.rpm > FEW_RPM or self.of_minute[0] + MINUTE_S <= now_s):
+            self.of_minute.popleft()
+        if self.rpm > FEW_RPM or len(self.of_minute) + len(self.leaving) < max(1, int(self.rpm)):
+            return -math.inf
+        return self.of_minute[0] + MINUTE_S - now_s if self.of_minute else -math.inf
+
     def take(self, turn: Turn) -> None:
         """A request is sent in the next slot."""
         self.next_s = max(self.next_s, turn.at_s - CATCH_UP_S) + self.interval_s
@@ -120,6 +133,8 @@ class RequestGrid:
         """The request has just left, after all others that did."""
         self.leaving.pop(turn, None)
         self.recent.append(turn)
+        if self.rpm <= FEW_RPM:
+            self.of_minute.append(turn.at_s)
 
     def settle(self, turn: Turn) -> None:
         """The call is over; if it never left it takes no room."""
@@ -127,8 +142,9 @@ class RequestGrid:
         self.leaving.pop(turn, None)
 
     def recall(self, sent_s: float) -> None:
-        """A request was sent at this time, by a process before this one."""
+        """A request was sent at this time, by a process before this one; the oldest is told first."""
         self.next_s = max(self.next_s, sent_s + self.interval_s)
+        self.left(Turn(sent_s, is_leaving=False))
 
     @classmethod
     def in_place_of(cls, grids: Sequence[RequestGrid]) -> RequestGrid:
@@ -139,6 +155,7 @@ class RequestGrid:
             max(grid.next_s for grid in grids),
             {turn: None for grid in grids for turn in grid.leaving},
             deque(sorted(recent, key=lambda turn: turn.at_s)),
+            deque(sorted({at_s for grid in grids for at_s in grid.of_minute})),
         )
 
 

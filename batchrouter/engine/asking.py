@@ -116,7 +116,7 @@ class Asking:
                 return Asked("stopped"), 0.0
             case _:
                 return Asked("given_up", outcome, end, model.name), 0.0
-        return None, step.delay_s
+        return None, model.retry_in_s(end.error_class, step.delay_s)
 
     def _step(self, job: Job, made: Made, model: ModelState) -> Step:
         jitter = self._context.chance.random()

@@ -35,10 +35,14 @@ class NotMade(Enum):
 
 
 class Reservation(msgspec.Struct, frozen=True, gc=False):
-    """What is held in the budget for a call: its worst case in nano-units (None: no price), and its output cap."""
+    """What is held in the budget for a call: its worst case in nano-units (None: no price), and its output cap.
+
+    ``is_probe``: it is the call that asks whether an outage is over.
+    """
 
     worst_case_nano: int | None
     output_cap: int
+    is_probe: bool = False
 
 
 class Made(msgspec.Struct, frozen=True, gc=False):
@@ -77,10 +81,11 @@ class Calling:
             return NotMade.STOPPED
         if model.is_held_up and not await model.is_available(self._stop):
             return NotMade.CHOOSE_AGAIN
+        is_probe = model.breaker.is_open
         worst_case = model.worst_case_nano(job, output_cap)
         if not await self._context.budgeting.reserve(worst_case or 0):
             return NotMade.NO_ROOM
-        return Reservation(worst_case, output_cap)
+        return Reservation(worst_case, output_cap, is_probe)
 
     async def make(self, job: Job, model: ModelState, held: Reservation, purpose: Purpose = "answer") -> Made | NotMade:
         """The call; the reservation stays held until the attempt is settled, unless no call was made."""
@@ -107,24 +112,24 @@ class Calling:
     async def _made_ready(
         self, way: _Way, job: Job, model: ModelState, held: Reservation, purpose: Purpose
     ) -> AttemptStart | NotMade:
-        """Up to the turn: its row is durable, it has its place. Not made: nothing is held and nothing open any more."""
+        """Up to the turn: its row is durable, it has its place. Not made: its budget is free and its row ended."""
         async with model.pacing.deck:
             tokens = model.likely_tokens(job, held.output_cap)
             if self._cap:  # taken last: who waits for one model must not hold up another
                 await model.pacing.near(tokens, is_wanted=model.may_answer_soon)
                 way.has_cap = await self._cap.acquire()
-            if self._stop.is_requested or not model.may_answer_soon():
+            if self._stop.is_requested or not _may_be_sent(model, held):
                 self._context.budgeting.settle(held.worst_case_nano or 0, 0)
                 return NotMade.STOPPED if self._stop.is_requested else NotMade.CHOOSE_AGAIN
-            is_probe = model.breaker.is_open
             start = way.start = self._start(job, model, held, purpose)
             await self._committed(start, model)
             await model.pacing.place.take()
             way.has_place = True
-            if model.is_unknown or (model.breaker.is_open and not is_probe):
+            if not _may_be_sent(model, held):
                 return self._take_back(start)
             way.turn = await model.pacing.turn(tokens, is_wanted=model.may_answer_soon)
-        if way.turn is None and not model.may_answer_soon():
+        if not _may_be_sent(model, held) and not self._stop.is_requested:
+            model.pacing.settle(way.turn, 0)
             return self._take_back(start)
         return start
 
@@ -169,6 +174,12 @@ class Calling:
         self._context.ledger.settle(
             AttemptEnd(start.line, start.attempt, outcome, outcome.error, outcome.message, cost, source, now)
         )
+
+
+def _may_be_sent(model: ModelState, held: Reservation) -> bool:
+    """Whether its model can still take the call: it may have gone down, or be gone, while the call waited."""
+    is_cut_off = model.is_unknown or (model.breaker.is_open and not held.is_probe)
+    return not is_cut_off and model.may_answer_soon()
 
 
 def _call(job: Job, model: ModelState, held: Reservation, turn: Turn | None) -> Call:

@@ -70,6 +70,21 @@ def test_requests_that_left_late_keep_their_distance_in_every_second(rpm: int, d
         assert sum(first_s <= at_s < first_s + 1 for at_s in left) <= rpm // 60
 
 
+@given(st.sampled_from([10, 30, 61, 119]), st.data())
+def test_of_few_requests_one_that_leaves_late_brings_no_more_into_a_minute(rpm: int, data: st.DataObject) -> None:
+    delays_s = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.7, 3.0]), min_size=2 * rpm, max_size=2 * rpm)
+    left = left_late(RequestGrid(rpm), data.draw(delays_s))
+    for first_s in left:
+        assert sum(first_s <= at_s < first_s + WINDOW_S for at_s in left) <= rpm
+
+
+def test_what_a_process_before_this_one_sent_counts_in_the_second_too() -> None:
+    grid = RequestGrid(600)
+    for n in range(10):
+        grid.recall(99.75 + n / 1_000)
+    assert grid.wait_s(100.0) >= 0.75
+
+
 def test_connections_that_are_ready_together_do_not_bring_more_than_a_second_may_have() -> None:
     left = left_late(RequestGrid(600), [max(0.0, 3.1 - n * 0.1) for n in range(60)])
     assert max(sum(first_s <= at_s < first_s + 1 for at_s in left) for first_s in left) == 10

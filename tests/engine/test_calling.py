@@ -55,7 +55,7 @@ class SlowGateway:
 class Bench:
     """Two calls to a model with one place: the first is in flight, the second has its row and waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rpm: float | None = None, cap: int | None = None) -> None:
         self.stop, self.clock, self.rows, self.gateway = Stop(), LoopClock(), Rows(), SlowGateway()
         self.in_flight = 0
         self.budgeting = Budgeting(Budget(2 * HELD))
@@ -67,23 +67,24 @@ class Bench:
             gateway=self.gateway,
             observer=SimpleNamespace(started=self._started),
         )
-        pacing = Pacing(rpm=None, tpm=None, concurrency=1, guard=None, clock=self.clock, stop=self.stop)
-        pacing.deck.resize(2)
+        pacing = Pacing(rpm=rpm, tpm=None, concurrency=1, guard=None, clock=self.clock, stop=self.stop)
+        if rpm is None:
+            pacing.deck.resize(2)
         limits = LimitSearch(pacing, self.clock, rate=None, concurrency=None, tokens_are_configured=True)
         settings = ModelSettings.model_validate({"input": 1, "output": 1})
         self.model = ModelState("m", settings, None, pacing=pacing, limits=limits, patience_s=900, clock=self.clock)
-        self._calling = Calling(context, concurrency=None)
+        self._calling = Calling(context, concurrency=cap)
 
     def _started(self, _tier: str | None) -> None:
         self.in_flight += 1
 
-    def call(self, line: int) -> asyncio.Task[Made | NotMade]:
+    def call(self, line: int, *, is_probe: bool = False) -> asyncio.Task[Made | NotMade]:
         job = Job(line, "simple", "simple", 1, b"{}", 10, 0, 1, None, frozenset(), None, None, None)
-        return asyncio.create_task(self._make(job))
+        return asyncio.create_task(self._make(job, Reservation(HELD, 50, is_probe)))
 
-    async def _make(self, job: Job) -> Made | NotMade:
+    async def _make(self, job: Job, held: Reservation) -> Made | NotMade:
         assert await self.budgeting.reserve(HELD)
-        return await self._calling.make(job, self.model, Reservation(HELD, 50))
+        return await self._calling.make(job, self.model, held)
 
     async def both(self) -> tuple[asyncio.Task[Made | NotMade], asyncio.Task[Made | NotMade]]:
         first, second = self.call(1), self.call(2)
@@ -109,12 +110,46 @@ async def test_a_place_that_becomes_free_is_taken_by_the_call_that_is_ready() ->
     assert not bench.model.pacing.place.locked()
 
 
+def go_down(model: ModelState) -> None:
+    """So many of its calls get no answer that only probes may be sent."""
+    now_s = LoopClock().monotonic_s()
+    for line in range(OUTAGE_AFTER_FAILURES):
+        model.breaker.failed(now_s, line, sent_s=0.0, paused_until_s=0.0)
+    assert model.breaker.is_open
+
+
+@pytest.mark.parametrize("limits", [{"rpm": 60.0}, {"cap": 1}])
+async def test_a_call_that_waits_for_its_turn_or_the_cap_is_not_sent_into_an_outage(limits: dict[str, Any]) -> None:
+    bench = Bench(**limits)
+    first = bench.call(1)
+    while not bench.gateway.calls:
+        await asyncio.sleep(0)
+    second = bench.call(2)
+    await asyncio.sleep(0)
+    go_down(bench.model)
+    bench.gateway.answers.set()
+    await first
+    assert await second is NotMade.CHOOSE_AGAIN
+    assert bench.gateway.calls == 1
+    assert len(bench.rows.ended) == len(bench.rows.opened) - 1
+    probe = bench.call(3, is_probe=True)  # what the second held of the budget is free again
+    assert isinstance(await probe, Made)
+
+
+async def test_a_call_that_is_cut_off_in_flight_is_unknown() -> None:
+    bench = Bench()
+    first, second = await bench.both()
+    first.cancel()
+    second.cancel()
+    await asyncio.wait([first, second])
+    assert sorted(states(bench.rows)) == [(1, "unknown"), (2, "not_sent")]
+    assert not bench.model.pacing.place.locked()
+
+
 async def test_a_call_that_waits_for_its_place_is_not_sent_into_an_outage() -> None:
     bench = Bench()
     first, second = await bench.both()
-    for line in range(OUTAGE_AFTER_FAILURES):
-        bench.model.breaker.failed(bench.clock.monotonic_s(), line, sent_s=0.0, paused_until_s=0.0)
-    assert bench.model.breaker.is_open
+    go_down(bench.model)
     bench.gateway.answers.set()
     await first
     assert await second is NotMade.CHOOSE_AGAIN

@@ -123,11 +123,12 @@ def test_where_a_second_is_full_one_call_that_is_a_second_old_makes_room_for_one
         pacing = paced(rpm=6_000)
         assert pacing.gate.grid
         now_s = LoopClock().monotonic_s()
-        for age_s in [1.0045] + [0.5] * 99:
+        for age_s in [1.0045, 1.0036] + [0.5] * 98:
             pacing.gate.grid.left(Turn(now_s - age_s))
-        first, second, _ = await asyncio.gather(*(sent(pacing) for _ in range(3)))
-        assert first.at_s < now_s + 0.01
-        assert second.at_s >= now_s + 0.5
+        turns = await asyncio.gather(*(sent(pacing) for _ in range(4)))
+        after_s = [turn.at_s - now_s for turn in turns]
+        assert after_s[1] < 0.01
+        assert after_s[2] >= 0.5
 
     in_virtual_time(main, CoarseLoop)
 
@@ -297,6 +298,19 @@ def test_a_limit_that_is_used_up_holds_calls_without_a_known_pace_too() -> None:
         pacing.hold(5)
         await pacing.turn(1)
         assert LoopClock().monotonic_s() - start_s >= 5
+
+    in_virtual_time(main)
+
+
+def test_after_a_pause_calls_leave_one_by_one_until_one_is_answered() -> None:
+    async def main() -> None:
+        pacing = paced()
+        pacing.pause(2)
+        start_s = LoopClock().monotonic_s()
+        turns = await asyncio.gather(*(pacing.turn(1) for _ in range(4)))
+        assert [round(turn.at_s - start_s) for turn in turns if turn] == [2, 3, 4, 5]
+        pacing.resume(LoopClock().monotonic_s())
+        assert await pacing.turn(1) is None
 
     in_virtual_time(main)
 
