@@ -17,7 +17,7 @@ from batchrouter.store.reading import open_reader
 
 
 async def purge(
-    run: str | None = None,
+    run: str | int | None = None,
     *,
     db: str | Path,
     requests: bool = False,

@@ -23,7 +23,7 @@ from batchrouter.store.reading import open_reader
 
 
 async def evaluate(
-    run: str = "latest",
+    run: str | int = "latest",
     *,
     db: str | Path,
     settings: Settings | None = None,

@@ -20,19 +20,19 @@ def status(db: str | Path) -> list[figures.RunStatus]:
     return looking_on.statuses(Path(db))
 
 
-def report(run: str = "latest", *, db: str | Path) -> figures.Summary:
+def report(run: str | int = "latest", *, db: str | Path) -> figures.Summary:
     """The figures of a run."""
     return looking_on.summary(Path(db), run)
 
 
-def results(run: str = "latest", *, db: str | Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
+def results(run: str | int = "latest", *, db: str | Path, statuses: Sequence[str] = ()) -> Iterator[Result]:
     """The outcome of each line of a run in input order (no ``statuses``: all lines), read as they are asked for."""
     with open_reader(Path(db)) as reader:
         yield from exporting.results(reader, figures.find_run(reader, run), statuses)
 
 
 def export(
-    run: str = "latest",
+    run: str | int = "latest",
     *,
     db: str | Path,
     destination: str | Path | None,

@@ -48,7 +48,7 @@ async def run(
 
 
 async def resume(
-    run: str = "latest",
+    run: str | int = "latest",
     *,
     db: str | Path,
     settings: Settings,
@@ -83,7 +83,7 @@ async def resume_all(
 
 
 async def retry(
-    run: str,
+    run: str | int,
     *,
     db: str | Path,
     settings: Settings,
@@ -112,7 +112,7 @@ async def retry(
         return queued, await desk.finish(await desk.finder.by_number(number))
 
 
-def _number_of(db: str | Path, run: str, output: str | Path | None) -> int:
+def _number_of(db: str | Path, run: str | int, output: str | Path | None) -> int:
     """The number of a run whose answers may go to ``output``."""
     from batchrouter.reporting import export, figures  # noqa: PLC0415 - `run` needs them at its end only
 
