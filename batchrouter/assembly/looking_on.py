@@ -25,7 +25,7 @@ def statuses(db: Path) -> list[figures.RunStatus]:
     return [_worked_on(one) if _is_worked_on(one.summary, alive) else _left_alone(one) for one in found]
 
 
-def summary(db: Path, run: str) -> figures.Summary:
+def summary(db: Path, run: str | int) -> figures.Summary:
     """Everything that a report of the run shows."""
     before = run_at_work(db)
     with open_reader(db) as reader:
