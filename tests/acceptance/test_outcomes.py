@@ -11,6 +11,7 @@ from aiohttp import web
 
 from batchrouter import api
 from batchrouter.core.errors import WrongUsage
+from batchrouter.core.health import OUTAGE_AFTER_FAILURES
 from batchrouter.core.options import RetrySelection, RunOptions
 from batchrouter.core.settings import Settings
 from batchrouter.reporting import terminal
@@ -249,9 +250,9 @@ async def test_while_the_first_model_is_down_the_tiers_next_does_all_the_work(jo
 
 async def test_a_gateway_that_falls_silent_is_told_and_that_it_answers_again(job: Job) -> None:
     job.observer = heard = Heard()
-    job.gateway.reply = lambda _body, n: problem(503) if n < 30 else completion()
+    job.gateway.reply = lambda _body, n: problem(503) if n < OUTAGE_AFTER_FAILURES else completion()
     job.prompts(*(f"{n}" for n in range(40)))
-    assert (await job.run(concurrency=40)).exit_code == 0
+    assert (await job.run()).exit_code == 0
     assert heard.count("small: no answer from the gateway, waiting up to patience_s = 900: 503") == 1
     assert heard.count("small: the gateway answers again") == 1
     job.check()
