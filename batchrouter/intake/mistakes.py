@@ -50,7 +50,7 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, value: 
         return "is missing"
     if kind == "tuple_type":
         return (
-            f'{_shown(value)}: input should be an array, as in ["{value}"]'
+            f"input should be an array, as in [{_shown(value)}]"
             if isinstance(value, str)
             else "input should be an array"
         )
