@@ -94,17 +94,17 @@ async def retry(
 ) -> tuple[int, RunReport | None]:
     """Queue ended records again as a new generation, and run them unless ``queue_only``; (how many, the report).
 
-    ``options.limit`` is for ``run``: how many records are done again says ``which.most``. WrongUsage: ``which`` names a
-    class of error or a tier that there is not.
+    ``options.limit``: so many of them, the first in the input; what else is pending goes on as well. WrongUsage: ``which``
+    names a class of error or a tier that there is not.
     """
-    options = replace(options, limit=None)
+    most, options = options.limit, replace(options, limit=None)
     number = _number_of(db, run, options.output)
     _check_known("--error", which.error_classes, [str(one) for one in ErrorClass])
     async with open_desk(Path(db), settings, options, observer) as desk:
         if which.tier:
             stored = await runs.run_by_number(desk.connection, number)
             _check_known("--tier", [which.tier], stored.fixed["tiers"])
-        queued, purged = await queue_again(desk.connection, number, which)
+        queued, purged = await queue_again(desk.connection, number, which, most=most)
         if purged:
             _tell_purged(purged, queued, desk.observer)
         if queue_only or not queued:

@@ -146,7 +146,7 @@ def retry(
     """
     from batchrouter import api  # noqa: PLC0415
 
-    which = RetrySelection(statuses, error_classes, tasks, ids, tier, options.limit)
+    which = RetrySelection(statuses, error_classes, tasks, ids, tier)
     settings, db = api.load_settings(common.config, budget=budget), common.existing_database()
     queued, report = _followed(
         common,

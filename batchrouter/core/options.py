@@ -97,14 +97,10 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, slots=True)
 class RetrySelection:
-    """Which ended records ``retry`` does again; a record must meet every condition that is given.
-
-    ``most``: so many of them, the first in the input; None: all.
-    """
+    """Which ended records ``retry`` does again; a record must meet every condition that is given."""
 
     statuses: tuple[str, ...] = ("failed",)
     error_classes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     tier: str | None = None
-    most: int | None = None

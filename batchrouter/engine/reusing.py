@@ -43,7 +43,7 @@ class Reuse:
         self._across_runs = across_runs
         self._askers: dict[bytes, _Asker] = {}
         self._fresh: dict[bytes, Reusable] = {}
-        self._unanswered: dict[bytes, str | None] = {}
+        self._unanswered: dict[tuple[bytes, str | None], str | None] = {}
         self._move: Callable[[Job, TierLane, str], None] | None = None
         self._parked = 0
 
@@ -59,14 +59,15 @@ class Reuse:
         if job.generation > 1:
             return True
         digest = job.digest or self._digest(job, output_cap)
-        if digest not in self._askers and digest not in self._unanswered:
+        here = (digest, job.tier)
+        if digest not in self._askers and here not in self._unanswered:
             found = self._fresh.get(digest) or await self._ledger.reusable(digest, across_runs=self._across_runs)
             found = found or self._fresh.get(digest)
             if found:
                 self._give(found, job, lane)
                 return False
-        if digest in self._unanswered:
-            return self._is_asked_alone(job, lane, self._unanswered[digest])
+        if here in self._unanswered:
+            return self._must_ask_alone(job, lane, self._unanswered[here])
         asker = self._askers.setdefault(digest, _Asker(job.line))
         job.digest = digest
         if asker.line == job.line:
@@ -76,9 +77,8 @@ class Reuse:
 
     def answered(self, job: Job, result: ResultRow) -> None:
         """The record got this answer: it is that of all who wait for it, and of those who come later."""
-        digest, outcome = job.digest, result.outcome
-        asker = self._askers.get(digest) if digest else None
-        if digest is None or outcome is None or asker is None or asker.line != job.line:
+        digest, outcome, asker = job.digest, result.outcome, self._asked_with(job)
+        if digest is None or outcome is None or asker is None:
             return
         del self._askers[digest]
         self._fresh[digest] = found = Reusable(self._run, job.line, result.model or "", outcome)
@@ -87,8 +87,14 @@ class Reuse:
             self._give(found, parked, lane)
 
     def went_up(self, job: Job, tier: str) -> list[tuple[Job, TierLane]]:
-        """The record goes on in this tier; those that waited for it, and shall follow."""
-        return self._not_answered(job, tier)
+        """The record leaves its tier for this one; those that waited for it there, and shall follow."""
+        followers = []
+        for parked, lane in self._not_answered(job, tier):
+            if parked.tier == job.tier:
+                followers.append((parked, lane))
+            else:
+                lane.again(parked)
+        return followers
 
     def failed(self, job: Job) -> None:
         """The record has failed: each of those that waited for it is asked for by itself."""
@@ -96,19 +102,26 @@ class Reuse:
             lane.again(parked)
 
     def _not_answered(self, job: Job, tier: str | None) -> list[tuple[Job, TierLane]]:
-        digest, asker = job.digest, self._askers.get(job.digest) if job.digest else None
-        if digest is None or asker is None or asker.line != job.line:
+        """Those that waited for the record, free again; ``tier``: where it goes from its own, None: it has failed there."""
+        digest, asker = job.digest, self._asked_with(job)
+        if digest is None or asker is None:
             return []
         if len(self._unanswered) >= REMEMBERED_MOST:
             del self._unanswered[next(iter(self._unanswered))]
-        self._unanswered[digest] = tier
+        self._unanswered[digest, job.tier] = tier
         del self._askers[digest]
+        job.digest = None
         parked = self._unparked(asker)
-        for one in (job, *(parked_job for parked_job, _ in parked)):
+        for one, _ in parked:
             one.digest = None
         return parked
 
-    def _is_asked_alone(self, job: Job, lane: TierLane, tier: str | None) -> bool:
+    def _asked_with(self, job: Job) -> _Asker | None:
+        """The asker that the record is, with those that wait for it; None: it is none."""
+        asker = self._askers.get(job.digest) if job.digest else None
+        return asker if asker and asker.line == job.line else None
+
+    def _must_ask_alone(self, job: Job, lane: TierLane, tier: str | None) -> bool:
         """An identical request had no answer here: this one goes where that went, or is asked for by itself."""
         job.digest = None
         if tier is None or self._move is None:
@@ -121,8 +134,8 @@ class Reuse:
 
     def released(self, job: Job) -> None:
         """The record is in nobody's hands; if it has no answer, the next of those who wait for it asks."""
-        asker = self._askers.get(job.digest) if job.digest else None
-        if job.digest is None or asker is None or asker.line != job.line:
+        asker = self._asked_with(job)
+        if job.digest is None or asker is None:
             return
         del self._askers[job.digest]
         job.digest = None

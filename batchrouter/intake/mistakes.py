@@ -49,11 +49,8 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, value: 
     if kind == "missing":
         return "is missing"
     if kind == "tuple_type":
-        return (
-            f"input should be an array, as in [{_shown(value)}]"
-            if isinstance(value, str)
-            else "input should be an array"
-        )
+        example = f", as in [{_shown(value)}]" if isinstance(value, str) else ""
+        return f"input should be an array{example}"
     text = message[:1].lower() + message[1:]
     if any(part in _SECRET for part in location) or isinstance(value, BaseModel | dict | list | tuple):
         return text

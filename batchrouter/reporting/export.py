@@ -14,17 +14,17 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
 from batchrouter.core.errors import InputUnfit, StorageFailed, WrongUsage
 from batchrouter.core.filesystems import files_of_database
-from batchrouter.core.records import Result
+from batchrouter.core.records import Result, Status
 
 log = logging.getLogger("batchrouter")
 
-STATUSES = frozenset({"done", "failed", "rejected", "pending"})
+_STATUSES = get_args(Status)
 _JSON_COLUMNS = ("request", "response", "metadata")
 _LINE_ENDS = str.maketrans("\r\n", "  ")
 """In JSON they stand between tokens only: strings hold them escaped."""
@@ -132,8 +132,8 @@ def results(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -
 
 def _rows(connection: sqlite3.Connection, run: int, statuses: Sequence[str]) -> sqlite3.Cursor:
     condition, values = "", list(statuses)
-    if unknown := set(statuses) - STATUSES:
-        raise WrongUsage(f"{unknown.pop()!r} is no status of a record", f"Statuses are {', '.join(sorted(STATUSES))}.")
+    if unknown := set(statuses).difference(_STATUSES):
+        raise WrongUsage(f"{unknown.pop()!r} is no status of a record", f"Statuses are {', '.join(_STATUSES)}.")
     if statuses:
         condition = f" AND status IN ({', '.join('?' * len(values))})"
     return connection.execute(f"SELECT * FROM answers WHERE run = ?{condition} ORDER BY line", (run, *values))

@@ -10,8 +10,10 @@ import aiosqlite
 from batchrouter.core.options import RetrySelection
 
 
-async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySelection) -> tuple[int, int]:
-    """Queue ended records again as a new generation on the tier that was decided first.
+async def queue_again(
+    connection: aiosqlite.Connection, run: int, which: RetrySelection, *, most: int | None = None
+) -> tuple[int, int]:
+    """Queue ended records again as a new generation on the tier that was decided first; ``most``: so many, the first in the input.
 
     Returns how many, and how many that were meant have no request any more.
     """
@@ -27,9 +29,9 @@ async def queue_again(connection: aiosqlite.Connection, run: int, which: RetrySe
         "DELETE FROM temp.chosen WHERE line IN (SELECT line FROM requests WHERE run = ? AND body IS NULL)", (run,)
     )
     purged = cursor.rowcount
-    if which.most is not None:
+    if most is not None:
         sql = "DELETE FROM temp.chosen WHERE line NOT IN (SELECT line FROM temp.chosen ORDER BY line LIMIT ?)"
-        await connection.execute(sql, (which.most,))
+        await connection.execute(sql, (most,))
     ((chosen,),) = await connection.execute_fetchall("SELECT count(*) FROM temp.chosen")
     await connection.execute(
         "UPDATE records SET state = 'queued', generation = generation + 1, tier ="

@@ -292,13 +292,18 @@ async def test_a_wish_to_wait_longer_than_the_patience_is_said_as_such_and_once(
     assert set(job.answers("status")) == {("pending",)}
 
 
-async def test_refusals_for_longer_than_the_patience_are_not_called_silence(job: Job) -> None:
+async def test_refusals_for_longer_than_the_patience_are_not_called_silence(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchrouter.engine.model.SILENCE_S", 0.1)
+    job.observer = heard = Heard()
     job.settings["gateway"]["patience_s"] = 0.3
     job.gateway.reply = lambda _body, _n: problem(429, "slow down", LATER)
     job.prompts("a", "b")
     report = await job.run()
     assert report.exit_code == 69
     assert report.stop_reason == "small: the gateway keeps refusing, for longer than patience_s = 0.3: 429: slow down"
+    assert heard.count("no answer") == 0
 
 
 async def test_a_record_that_alone_gets_no_answer_fails_when_its_attempts_are_used(job: Job) -> None:
@@ -465,8 +470,8 @@ async def test_a_retry_of_a_few_leaves_all_other_answers(job: Job) -> None:
     job.prompts(*(f"{n}" for n in range(10)))
     assert (await job.run()).exit_code == 0
     job.gateway.reply = lambda _body, _n: completion("now")
-    settings, which = Settings.model_validate(job.settings), RetrySelection(("done",), most=3)
-    queued, report = await api.retry("latest", db=job.db, settings=settings, which=which, options=RunOptions(limit=3))
+    settings, which = Settings.model_validate(job.settings), RetrySelection(("done",))
+    queued, report = await api.retry(1, db=job.db, settings=settings, which=which, options=RunOptions(limit=3))
     assert (queued, report.exit_code if report else None) == (3, 0)
     assert job.answers("answer") == [("now",)] * 3 + [("yes",)] * 7
     job.check()

@@ -53,7 +53,7 @@ class SlowGateway:
 
 
 class Bench:
-    """Two calls to a model with one place: the first is in flight, the second has its row and waits."""
+    """Two calls to a model with one place, or under a rate: the first is in flight, the second waits."""
 
     def __init__(self, *, rpm: float | None = None, cap: int | None = None) -> None:
         self.stop, self.clock, self.rows, self.gateway = Stop(), LoopClock(), Rows(), SlowGateway()
@@ -67,9 +67,9 @@ class Bench:
             gateway=self.gateway,
             observer=SimpleNamespace(started=self._started),
         )
-        pacing = Pacing(rpm=rpm, tpm=None, concurrency=1, guard=None, clock=self.clock, stop=self.stop)
-        if rpm is None:
-            pacing.deck.resize(2)
+        places = 2 if rpm else 1
+        pacing = Pacing(rpm=rpm, tpm=None, concurrency=places, guard=None, clock=self.clock, stop=self.stop)
+        pacing.deck.resize(2)
         limits = LimitSearch(pacing, self.clock, rate=None, concurrency=None, tokens_are_configured=True)
         settings = ModelSettings.model_validate({"input": 1, "output": 1})
         self.model = ModelState("m", settings, None, pacing=pacing, limits=limits, patience_s=900, clock=self.clock)
@@ -118,14 +118,15 @@ def go_down(model: ModelState) -> None:
     assert model.breaker.is_open
 
 
-@pytest.mark.parametrize("limits", [{"rpm": 60.0}, {"cap": 1}])
+@pytest.mark.parametrize("limits", [{"rpm": 600.0}, {"cap": 1}])
 async def test_a_call_that_waits_for_its_turn_or_the_cap_is_not_sent_into_an_outage(limits: dict[str, Any]) -> None:
     bench = Bench(**limits)
     first = bench.call(1)
     while not bench.gateway.calls:
         await asyncio.sleep(0)
     second = bench.call(2)
-    await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
     go_down(bench.model)
     bench.gateway.answers.set()
     await first

@@ -105,6 +105,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ('currency = "rupees"', "currency: 'rupees' is not three capital letters (ISO 4217) such as INR or USD"),
         ("[request]\ntemperature = nan", "request.temperature"),
         ('[run]\nbaseline = "x"', "run.baseline"),
+        ('[tier.simple]\nmodels = "small"', 'tier.simple.models: input should be an array, as in ["small"]'),
         ("model = 3", "model: 3: input should be a valid dictionary"),
         ('[task.a]\ntier = "x"', 'task."a".tier'),
         ("a = " + "[" * 5000, "not valid TOML: nested too deeply"),

@@ -53,7 +53,7 @@ def test_text_or_file(tmp_path: Path) -> None:
     file = tmp_path / "t.txt"
     file.write_text("Say {x}\n")
     assert template_text(str(file)) == "Say {x}"
-    for text in ("Say {x}", "either/or {x}", "a/b is it?", "word", "x" * 5000):
+    for text in ("Say {x}", "either/or {x}", "a/b is it?", "word", "", "x" * 5000):
         assert template_text(text) == text
     for missing in (str(tmp_path / "no.txt"), "prompt.md", str(tmp_path)):
         with pytest.raises(InputMissing):

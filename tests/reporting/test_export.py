@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchrouter.core.errors import InputUnfit, StorageFailed
+from batchrouter.core.errors import InputUnfit, StorageFailed, WrongUsage
 from batchrouter.reporting import export as exporting
 
 from .conftest import Book
@@ -219,3 +219,8 @@ def test_results_are_values(reader: sqlite3.Connection, mixed: int) -> None:
         3_000_000,
     )
     assert (last.status, last.answer, last.cost_nano) == ("pending", None, None)
+
+
+def test_a_status_that_there_is_not_is_refused(reader: sqlite3.Connection, mixed: int) -> None:
+    with pytest.raises(WrongUsage, match="'foo' is no status of a record"):
+        list(exporting.results(reader, mixed, ["done", "foo"]))

@@ -98,6 +98,14 @@ def test_a_report_and_the_status_say_why_a_run_stopped(book: Book, reader: sqlit
     assert "stopped" not in shown(figures.summary(reader, 2))
 
 
+def test_what_a_summary_leaves_out_is_named(summary: Summary) -> None:
+    assert "with other errors" not in shown(summary)
+    assert "not read to its end" not in shown(replace(summary, unread=False))
+    text = shown(replace(summary, unread=True, errors=summary.errors[:1]))
+    assert "its input is not read to its end yet" in text
+    assert "1 record with other errors" in text
+
+
 def test_a_demo_is_called_one(book: Book, reader: sqlite3.Connection, summary: Summary) -> None:
     assert "demo" not in shown(summary)
     run = book.run(demo=1, exit_code=0)

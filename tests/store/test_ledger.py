@@ -347,7 +347,7 @@ async def test_queueing_again_takes_what_meets_every_condition(tmp_path: Path) -
             0,
         )
         assert await queue_again(connection, 1, RetrySelection(("done",), tier="high")) == (0, 0)
-        assert await queue_again(connection, 1, RetrySelection(("done",), most=1)) == (1, 0)
+        assert await queue_again(connection, 1, RetrySelection(("done",)), most=1) == (1, 0)
     assert rows(path, "SELECT line, state, generation FROM records") == [
         (1, "queued", 2),
         (2, "done", 1),
